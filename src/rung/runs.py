@@ -1,0 +1,229 @@
+"""The run folder: the only code that knows its layout.
+
+Every file is written beside its final name, flushed to the disk and renamed over it, so a crash at any
+instant leaves either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rung.errors import RunError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from rung.evaluation.result import Evaluation
+
+RUN = "run.json"
+HISTORY = "history.csv"
+MODEL = "model.safetensors"
+EVALUATION = "evaluation.json"
+PREDICTIONS = "predictions.parquet"
+FINDINGS = "findings.json"
+REPORT = "report.html"
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of ``history.csv``: the state after an epoch (or at the end of a part of one).
+
+    ``epoch`` counts passes over the training split and may be a fraction in the last row; ``seconds`` is
+    training time since the first step; losses are in nats, accuracies fractions from 0 to 1.
+    """
+
+    epoch: float
+    step: int
+    seconds: float
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    images_per_second: float
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one instant.
+
+    Raises:
+        RunError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+class Run:
+    """A training run on disk. ``Run(path)`` opens one that exists; :meth:`create` starts a new one.
+
+    Raises:
+        RunError: ``path`` is not a run folder, or its ``run.json`` cannot be read.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not (self.path / RUN).is_file():
+            raise RunError(f"{self.path} is not a run folder: it has no {RUN}; give the folder that `rung train` printed")
+        self.info: dict[str, Any] = self.read_json(RUN)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: Path | None, name: str, info: Mapping[str, Any]) -> Run:
+        """Make a new run folder: ``path``, or ``runs/NAME-DATE-TIME`` below the current folder.
+
+        Raises:
+            RunError: ``path`` exists and is not empty, or cannot be written to.
+        """
+        if path is None:
+            stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+            path, number = stem, 1
+            while path.exists():
+                number += 1
+                path = stem.with_name(f"{stem.name}-{number}")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            taken = any(path.iterdir())
+        except OSError as error:
+            raise RunError(f"cannot make the run folder {path}: {error.strerror or error}; choose another with --out") from error
+        if taken:
+            raise RunError(f"the run folder {path} is not empty; choose another with --out")
+        write_atomically(path / RUN, _json(info))
+        return cls(path)
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file of the run.
+
+        Raises:
+            RunError: the file is missing or is not JSON.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} has no {name}: the run has not come that far") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} cannot be read: {error}") from error
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``interrupted`` or ``failed``."""
+        return str(self.info["status"])
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The metrics on the test split.
+
+        Raises:
+            RunError: the run has not been evaluated.
+        """
+        from rung.evaluation.result import Evaluation
+
+        values = self.read_json(EVALUATION)
+        try:
+            return Evaluation.from_dict(values)
+        except (KeyError, TypeError) as error:
+            raise RunError(f"{self.path / EVALUATION} is incomplete: {error}") from error
+
+    @property
+    def history(self) -> tuple[Epoch, ...]:
+        """The rows of ``history.csv``, oldest first; empty before the first epoch has ended."""
+        path = self.path / HISTORY
+        if not path.exists():
+            return ()
+        try:
+            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+            return tuple(
+                Epoch(**{f.name: (int if f.name == "step" else float)(row[f.name]) for f in fields(Epoch)})
+                for row in rows
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+
+    @property
+    def predictions(self) -> pa.Table:
+        """A row a test image: ``index``, ``label``, ``prediction`` and ``probabilities`` (a list)."""
+        import pyarrow.parquet as parquet
+
+        path = self.path / PREDICTIONS
+        try:
+            return parquet.read_table(path)
+        except FileNotFoundError as error:
+            raise RunError(f"{self.path} has no {PREDICTIONS}: the run has not been evaluated") from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def update(self, **changes: Any) -> None:
+        """Set top-level keys of ``run.json``."""
+        self.info = {**self.info, **changes}
+        self.write_json(RUN, self.info)
+
+    def write_json(self, name: str, value: Any) -> None:
+        write_atomically(self.path / name, _json(value))
+
+    def write_history(self, epochs: Iterable[Epoch]) -> None:
+        names = [f.name for f in fields(Epoch)]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([_short(getattr(epoch, name)) for name in names] for epoch in epochs)
+        write_atomically(self.path / HISTORY, text.getvalue().encode())
+
+    def write_predictions(self, indices: Sequence[int], labels: Any, probabilities: Any) -> None:
+        """``probabilities``: float32 (N, classes); the prediction is the most probable class."""
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        count, classes = probabilities.shape
+        flat = pa.array(probabilities.reshape(-1), pa.float32())
+        table = pa.table(
+            {
+                "index": pa.array(indices, pa.int64()),
+                "label": pa.array(labels, pa.int64()),
+                "prediction": pa.array(probabilities.argmax(1), pa.int64()),
+                "probabilities": pa.FixedSizeListArray.from_arrays(flat, classes),
+            }
+        )
+        assert len(table) == count
+        sink = io.BytesIO()
+        parquet.write_table(table, sink)
+        write_atomically(self.path / PREDICTIONS, sink.getvalue())
+
+    def write_text(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        write_atomically(self.path / name, content)
+
+
+def _short(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
