@@ -1,0 +1,52 @@
+"""How far a model's confidence can be believed."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.evaluation.result import ReliabilityBin
+
+
+def reliability_bins(
+    confidence: npt.NDArray[np.floating], correct: npt.NDArray[np.bool_], bins: int = 15
+) -> tuple[ReliabilityBin, ...]:
+    """Sort predictions by how sure they were, into bins of equal width.
+
+    Args:
+        confidence: shape (N,): the probability of the predicted class, from 0 to 1.
+        correct: shape (N,): whether the prediction was right.
+        bins: how many bins divide [0, 1].
+
+    Returns:
+        Every bin from 0 to 1, also the empty ones (their ``confidence`` and ``accuracy`` are 0). A bin holds
+        the confidences in (lower, upper]; the first one holds 0 as well.
+
+    Raises:
+        ValueError: the arrays differ in length.
+
+    Reference:
+        Guo et al., "On calibration of modern neural networks", ICML 2017.
+    """
+    if confidence.shape != correct.shape:
+        raise ValueError(f"{confidence.shape} confidences but {correct.shape} outcomes")
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    held = np.maximum(counts, 1)
+    sure = np.bincount(place, weights=confidence, minlength=bins) / held
+    right = np.bincount(place, weights=correct, minlength=bins) / held
+    return tuple(
+        ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(counts[i]), float(sure[i]), float(right[i]))
+        for i in range(bins)
+    )
+
+
+def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
+    """The mean distance between confidence and accuracy, weighted by the images in each bin: 0 is perfect, 1 the worst.
+
+    Reference:
+        Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+    """
+    images = sum(b.count for b in bins)
+    return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / max(images, 1)

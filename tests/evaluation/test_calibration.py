@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+
+from rung.evaluation.calibration import expected_calibration_error, reliability_bins
+
+
+def test_bins_are_open_below_and_closed_above():
+    confidence = np.array([0.0, 0.2, 0.2000001, 1.0])
+    bins = reliability_bins(confidence, np.array([True, True, False, True]), bins=5)
+    assert [b.count for b in bins] == [2, 1, 0, 0, 1]
+    assert bins[0].accuracy == 1.0 and bins[1].accuracy == 0.0
+    assert (bins[0].lower, bins[-1].upper) == (0.0, 1.0)
+
+
+def test_error_by_hand():
+    # Four at 0.75 of which half are right, six at 0.95 of which all are: 0.4 * 0.25 + 0.6 * 0.05.
+    confidence = np.array([0.75] * 4 + [0.95] * 6)
+    correct = np.array([True, True, False, False] + [True] * 6)
+    assert expected_calibration_error(reliability_bins(confidence, correct)) == pytest.approx(0.13)
+
+
+def test_a_calibrated_model_has_almost_no_error():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.3, 1.0, 100_000)
+    correct = rng.uniform(size=confidence.size) < confidence
+    assert expected_calibration_error(reliability_bins(confidence, correct)) < 0.01
+
+
+def test_nothing_is_perfectly_calibrated():
+    assert expected_calibration_error(reliability_bins(np.zeros(0), np.zeros(0, bool))) == 0.0
+
+
+def test_lengths_must_agree():
+    with pytest.raises(ValueError):
+        reliability_bins(np.zeros(3), np.zeros(2, bool))
