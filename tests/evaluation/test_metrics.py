@@ -16,8 +16,6 @@ GIVEN = {
     "wall_seconds": 9.0,
     "images_per_second": 700.0,
 }
-    train_accuracy=0.9, val_accuracy=0.8, val_images=100, seconds=5.0, wall_seconds=9.0, images_per_second=700.0
-)
 
 
 def predictions(images=600, classes=7, seed=0):
