@@ -190,8 +190,8 @@ class PlainDisplay:
 class LiveDisplay(PlainDisplay):
     """The same lines, above one line that moves: for terminals.
 
-    Drawn from the calls themselves, at most twice a second (1.8 ms each): a thread that redraws would take turns with the
-    training for the interpreter.
+    Drawn from the calls themselves, at most twice a second, which costs 2 ms each: a thread that redraws would take
+    turns with the training for the interpreter.
 
     Args:
         stream: the terminal.
