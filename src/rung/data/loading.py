@@ -1,0 +1,207 @@
+"""From a source to a :class:`Dataset`: decoded, split and ready to train on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection
+
+import numpy as np
+
+from rung.data.cache import Cache
+from rung.data.dataset import Dataset, Split
+from rung.data.decoding import Decoded, decode
+from rung.data.labels import few
+from rung.data.progress import Progress, silent
+from rung.data.resolve import find_source
+from rung.data.source import SPLITS, DataSummary, Size, Source
+from rung.data.splits import Rows, check_classes, cut, val_size
+from rung.errors import DataError, UsageError
+
+LARGEST_KEPT = 256
+"""Images of one common size keep it up to this height and width, where no size is asked for."""
+
+DEFAULT_SIZE = 64
+"""Height and width where none is asked for and the images have no common small size."""
+
+LARGEST = 4096
+
+
+def load(
+    data: str | os.PathLike[str],
+    image_size: int | Size | None = None,
+    seed: int = 0,
+    *,
+    test_fraction: float = 0.2,
+    val_fraction: float | None = None,
+    exclude: Collection[str | int] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Dataset:
+    """:func:`find_source` and :func:`materialise` in one call; see there for arguments and errors."""
+    source = find_source(data, cache_dir=cache_dir, progress=progress)
+    return materialise(
+        source,
+        image_size=image_size,
+        seed=seed,
+        test_fraction=test_fraction,
+        val_fraction=val_fraction,
+        exclude=exclude,
+        cache_dir=cache_dir,
+        progress=progress,
+        workers=workers,
+    )
+
+
+def materialise(
+    source: Source,
+    *,
+    image_size: int | Size | None = None,
+    seed: int = 0,
+    test_fraction: float = 0.2,
+    val_fraction: float | None = None,
+    exclude: Collection[str | int] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Dataset:
+    """Decode the images of a source (once: they are kept in the cache) and split them.
+
+    The data's own test and validation splits are kept. A test split that is missing is cut from the training
+    images, and so is a validation split; both are stratified: every class is in all splits, in proportion. The
+    cuts depend on the labels and on ``seed`` alone, so runs with the same seed can be compared image by image.
+
+    Args:
+        source: from :func:`find_source`.
+        image_size: height and width in pixels, or one number for both, 1 to 4096. By default the size that all
+            images have, if they have one of at most 256×256, else 64×64.
+        seed: of the cuts, 0 or more.
+        test_fraction: share of the images to cut off for the test split where the data has none; above 0, below 1.
+        val_fraction: share of the training images to cut off for the validation split where the data has none; by
+            default 10 %, but at most 2,500 images.
+        exclude: images to leave out: files as in ``Split.files``, or rows of ``Split.images``.
+        cache_dir: where decoded images are kept; by default as in :func:`find_source`.
+        progress: told how far decoding is.
+        workers: decoding threads; by default one a CPU core that this process may use.
+
+    Raises:
+        DataError: images cannot be read (more than 1 % of them), a class has too few of them, an image to exclude does
+            not exist, or the disk is full.
+        UsageError: an argument is out of its range.
+    """
+    _check_arguments(seed, test_fraction, val_fraction, workers)
+    size = _size(source.summary, image_size)
+    cache = Cache(cache_dir)
+    decoded = decode(source, size, cache, progress or silent, workers or _cores())
+    notes = [*source.notes, *([cache.note] if cache.note else [])]
+    if image_size is None and size != source.summary.uniform_size:
+        notes.append(f"The images were resized to {size[0]} × {size[1]} pixels.")
+    if decoded.unreadable:
+        bad = few((f"{item.file}: {item.reason}" for item in decoded.unreadable), 3)
+        notes.append(f"Left out because they cannot be read: {len(decoded.unreadable):,} ({bad}).")
+
+    keep, excluded = _kept(decoded, exclude, source.origin)
+    if excluded:
+        notes.append(f"Left out as asked: {excluded:,} images.")
+    rows = {name: np.flatnonzero(keep & (decoded.parts == index)) for index, name in enumerate(SPLITS)}
+    own = {name for name in source.summary.images if len(rows[name])}
+    counts = np.bincount(decoded.labels[rows["train"]], minlength=len(source.classes))
+    check_classes(counts.tolist(), source.classes, source.origin, ("test" not in own) + ("val" not in own))
+
+    if "test" not in own:
+        size_cut = max(1, round(len(rows["train"]) * test_fraction))
+        rows["train"], rows["test"] = _cut(rows["train"], decoded, size_cut, seed, "test")
+        notes.append(
+            f"The data has no test split: {len(rows['test']):,} images ({test_fraction:.0%} of each class, as near as "
+            f"whole images allow) were cut off for it with seed {seed}."
+        )
+    if "val" not in own:
+        before = len(rows["train"])
+        rows["train"], rows["val"] = _cut(rows["train"], decoded, val_size(before, val_fraction), seed, "val")
+        notes.append(
+            f"The validation split is {len(rows['val']):,} of the {before:,} training images, stratified, with seed {seed}."
+        )
+    splits = {
+        name: Split(name, decoded.images, rows[name], decoded.labels[rows[name]], decoded.files) for name in SPLITS
+    }
+    return Dataset(
+        name=source.name,
+        origin=source.origin,
+        classes=source.classes,
+        train=splits["train"],
+        val=splits["val"],
+        test=splits["test"],
+        fingerprint=_fingerprint(decoded, source.classes, keep),
+        unreadable=decoded.unreadable,
+        notes=tuple(notes),
+    )
+
+
+def _cut(rows: Rows, decoded: Decoded, size: int, seed: int, purpose: str) -> tuple[Rows, Rows]:
+    others, chosen = cut(decoded.labels[rows], size, seed, purpose)
+    return rows[others], rows[chosen]
+
+
+def _check_arguments(seed: int, test_fraction: float, val_fraction: float | None, workers: int | None) -> None:
+    if seed < 0:
+        raise UsageError(f"seed is {seed}; it must be 0 or more")
+    for name, value in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError(f"{name} is {value}; it must be above 0 and below 1")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers is {workers}; it must be at least 1")
+
+
+def _size(summary: DataSummary, wanted: int | Size | None) -> Size:
+    if wanted is None:
+        uniform = summary.uniform_size
+        return uniform if uniform is not None and max(uniform) <= LARGEST_KEPT else (DEFAULT_SIZE, DEFAULT_SIZE)
+    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
+    if not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
+        raise UsageError(f"the image size is {height} × {width}; each must be 1 to {LARGEST} pixels")
+    return int(height), int(width)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _kept(
+    decoded: Decoded, exclude: Collection[str | int] | None, where: str
+) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], int]:
+    """Which rows stay (bool (M,)), and how many do not."""
+    keep = np.ones(len(decoded.labels), bool)
+    if not exclude:
+        return keep, 0
+    unwanted = set(exclude)
+    missing: list[str | int] = []
+    numbers = [item for item in unwanted if not isinstance(item, str)]
+    for number in numbers:
+        if 0 <= number < len(keep):
+            keep[number] = False
+        else:
+            missing.append(number)
+    names = {item for item in unwanted if isinstance(item, str)}
+    if names and decoded.files is not None:
+        for row, file in enumerate(decoded.files):
+            if file in names:
+                keep[row] = False
+                names.discard(file)
+    missing += sorted(names - {item.file for item in decoded.unreadable})
+    if missing:
+        raise DataError(
+            f"{where} has no image {few(missing)} to exclude; give files or rows as the data set lists them"
+        )
+    return keep, int((~keep).sum())
+
+
+def _fingerprint(decoded: Decoded, classes: tuple[str, ...], keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    """SHA-256 over the pixels, labels and classes (and over what was left out, if anything was)."""
+    whole = hashlib.sha256(f"{decoded.digest} {decoded.images.shape} {json.dumps(classes)}".encode())
+    if not keep.all():
+        whole.update(np.packbits(keep).tobytes())
+    return whole.hexdigest()
