@@ -207,8 +207,13 @@ class LiveDisplay(PlainDisplay):
         from rich.console import Console
         from rich.live import Live
 
+        class Lasting(Console):
+            def on_broken_pipe(self) -> None:
+                # Rich would end the program here, with standard output closed.
+                self.quiet = True
+
         # Without highlighting and markup: a file name is not a program for the terminal.
-        self._console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        self._console = Lasting(file=stream, highlight=False, markup=False, emoji=False)
         # Standard output is left alone, since Rich would move it to this console, and results belong there.
         self._live = Live(
             console=self._console,
