@@ -36,8 +36,8 @@ def test_reads_what_people_write(value: str | float, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "", " ", "soon", "2x", "m", "m2", "1m2h", "1m1m", "1h30", "1:30", "1e3", "-5", "-5s", "+5", "٣s", "1,5m", "2m\0",
-        "inf", "nan", "9" * 400, "9" * 60 + "h" * 60, math.inf, math.nan, True, None, [5], 10**400,
+        "", " ", "soon", "2x", "m", "m2", "1m2h", "1m1m", "1h30", "1:30", "1e3", "-5", "-5s", "+5", "٣s", "1,5m",
+        "2m\0", "inf", "nan", "9" * 400, "9" * 60 + "h" * 60, math.inf, math.nan, True, None, [5], 10**400,
     ],
 )  # fmt: skip
 def test_refuses_the_rest_in_one_sentence(value: object) -> None:
@@ -46,6 +46,11 @@ def test_refuses_the_rest_in_one_sentence(value: object) -> None:
     assert "is not a length of time; write it like 90s, 2m or 1h30m" in str(error.value)
     assert len(str(error.value)) < 200
     assert "\n" not in str(error.value)
+
+
+def test_refuses_an_integer_too_long_to_be_printed() -> None:
+    with pytest.raises(UsageError, match="is not a length of time"):
+        parse_duration(10**5000)
 
 
 @pytest.mark.parametrize("value", ["0", "0s", "0h0m", "0.0 m", 0, 0.0, -1, -0.5])

@@ -88,5 +88,8 @@ def _parse_number(value: float) -> float | None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python is willing to write
+        return "that"
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
