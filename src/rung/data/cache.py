@@ -35,34 +35,42 @@ _SETTLED_NS = 2 * 10**9
 class Cache:
     """The cache folder: ``folder``, else ``$RUNG_CACHE``, else the platform's place for caches.
 
-    Where none of them can be written to, a temporary folder stands in until the process ends, and ``note``
-    says so.
+    A folder that cannot be written to is still read; what is new then goes to a temporary folder that is there until
+    the process ends, and ``note`` says so.
 
     Attributes:
-        root: the folder, which exists.
-        note: None, or the sentence to show the user.
+        root: the folder that is written to, which exists.
+        note: None, or the sentence to show the user once something had to be put into the temporary folder.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         wanted = _wanted(folder)
         self.note: str | None = None
+        self._unkept: str | None = None
+        self._read_only: Path | None = None
         if wanted is not None and _writable(wanted):
             self.root = wanted
         else:
+            self._read_only = wanted
             self.root = _temporary()
-            self.note = (
-                f"The cache {wanted or 'folder of this user'} cannot be written to, so the decoded images are kept "
-                "in a temporary folder and are made again at the next start; set RUNG_CACHE to a folder to keep them."
+            self._unkept = (
+                f"The cache {wanted or 'folder of this user'} cannot be written to, so the decoded images are in a "
+                "temporary folder and will be made again at the next start; set RUNG_CACHE to a folder to keep them."
             )
+
+    def places(self, *parts: str) -> list[Path]:
+        """Where an entry may be: below the folder that cannot be written to, if that is so, and below ``root``."""
+        roots = [self.root] if self._read_only is None else [self._read_only, self.root]
+        return [root.joinpath(*parts) for root in roots]
 
     # --- small facts -------------------------------------------------------------------------------
 
     def remembered(self, kind: str, key: str) -> Any:
         """The JSON value stored under ``key``, or None."""
-        try:
-            return json.loads((self.root / kind / f"{key}.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
+        for path in self.places(kind, f"{key}.json"):
+            with contextlib.suppress(OSError, ValueError):
+                return json.loads(path.read_text(encoding="utf-8"))
+        return None
 
     def remember(self, kind: str, key: str, value: Any) -> None:
         """Store a JSON value. Failing to is no error: it is found out again next time."""
@@ -73,7 +81,7 @@ class Cache:
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as stream:
                     json.dump(value, stream)
-                os.replace(temporary, folder / f"{key}.json")
+                Path(temporary).replace(folder / f"{key}.json")
             except BaseException:
                 Path(temporary).unlink(missing_ok=True)
                 raise
@@ -122,13 +130,15 @@ class Cache:
         Raises:
             DataError: the disk is full, or ``make`` raised it.
         """
+        for place in self.places(kind, key):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                return read(place)
         final = self.root / kind / key
-        with contextlib.suppress(OSError, ValueError):
-            return read(final)
+        self.note = self._unkept
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{kind}-{key}"):
-                with contextlib.suppress(OSError, ValueError):
+                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                     return read(final)
                 for left_behind in final.parent.glob(f".{key}-*"):
                     shutil.rmtree(left_behind, ignore_errors=True)
@@ -157,17 +167,14 @@ class Cache:
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         held = FileLock(folder / f"{name}.lock")
-        try:
+        # Some network file systems have no locks. Entries are renamed into place anyway, so the
+        # worst that happens without one is that two processes do the same work.
+        with contextlib.suppress(Timeout, NotImplementedError, OSError):
             held.acquire()
-        except (Timeout, NotImplementedError, OSError):
-            # Some network file systems have no locks. Entries are renamed into place anyway, so the
-            # worst that happens without one is that two processes do the same work.
-            held = None
         try:
             yield
         finally:
-            if held is not None:
-                held.release()
+            held.release()
 
     def require(self, size: int) -> None:
         """Check that ``size`` bytes fit on the disk of the cache.
@@ -179,8 +186,8 @@ class Cache:
             free = shutil.disk_usage(self.root).free
             if size > free:
                 raise DataError(
-                    f"the decoded images need {size / 2**30:.1f} GB in {self.root}, where {free / 2**30:.1f} GB are free; "
-                    "set RUNG_CACHE to a folder with more room, or choose a smaller image size"
+                    f"the decoded images need {size / 2**30:.1f} GB in {self.root}, which has {free / 2**30:.1f} GB "
+                    "free; set RUNG_CACHE to a folder with more room, or choose a smaller image size"
                 )
 
 
@@ -210,6 +217,11 @@ def _writable(folder: Path) -> bool:
 
 @functools.cache
 def _temporary() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="rung-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="rung-"))
+    except OSError as error:
+        raise DataError(
+            "neither the cache nor a temporary folder can be written to; set RUNG_CACHE to a folder with room"
+        ) from error
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

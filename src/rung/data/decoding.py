@@ -119,9 +119,9 @@ def _decode_into(folder: Path, source: Source, size: Size, progress: Progress, w
             unreadable += [[name, reason] for name, reason in zip(batch.names, reasons, strict=True) if reason]
             chosen = np.ascontiguousarray(pixels[readable] if not readable.all() else pixels)
             chosen_labels = batch.labels[readable]
-            digest.update(memoryview(chosen).cast("B"))
+            digest.update(chosen.data)
             digest.update(chosen_labels.astype("<i8").tobytes())
-            stream.write(memoryview(chosen).cast("B"))
+            stream.write(chosen.data)
             if has_files:
                 names.writelines(_line(name) for name, use in zip(batch.names, readable.tolist(), strict=True) if use)
             labels.append(chosen_labels)

@@ -125,6 +125,5 @@ def _text(value: object, where: str) -> str:
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value)
-    raise DataError(
-        f"{where} has {'images without a label' if value is None else f'the label {value!r}'}; use text or whole numbers"
-    )
+    found = "images without a label" if value is None else f"the label {value!r}"
+    raise DataError(f"{where} has {found}; use text or whole numbers")

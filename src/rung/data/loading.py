@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection
 
 import numpy as np
+import numpy.typing as npt
 
 from rung.data.cache import Cache
 from rung.data.dataset import Dataset, Split
@@ -26,6 +27,8 @@ DEFAULT_SIZE = 64
 """Height and width where none is asked for and the images have no common small size."""
 
 LARGEST = 4096
+
+Mask = npt.NDArray[np.bool_]
 
 
 def load(
@@ -115,13 +118,14 @@ def materialise(
         rows["train"], rows["test"] = _cut(rows["train"], decoded, size_cut, seed, "test")
         notes.append(
             f"The data has no test split: {len(rows['test']):,} images ({test_fraction:.0%} of each class, as near as "
-            f"whole images allow) were cut off for it with seed {seed}."
+            f"whole images allow) became one, chosen with seed {seed}."
         )
     if "val" not in own:
         before = len(rows["train"])
         rows["train"], rows["val"] = _cut(rows["train"], decoded, val_size(before, val_fraction), seed, "val")
         notes.append(
-            f"The validation split is {len(rows['val']):,} of the {before:,} training images, stratified, with seed {seed}."
+            f"The validation split is {len(rows['val']):,} of the {before:,} training images, stratified, with seed "
+            f"{seed}."
         )
     splits = {
         name: Split(name, decoded.images, rows[name], decoded.labels[rows[name]], decoded.files) for name in SPLITS
@@ -170,9 +174,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _kept(
-    decoded: Decoded, exclude: Collection[str | int] | None, where: str
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], int]:
+def _kept(decoded: Decoded, exclude: Collection[str | int] | None, where: str) -> tuple[Mask, int]:
     """Which rows stay (bool (M,)), and how many do not."""
     keep = np.ones(len(decoded.labels), bool)
     if not exclude:
@@ -199,7 +201,7 @@ def _kept(
     return keep, int((~keep).sum())
 
 
-def _fingerprint(decoded: Decoded, classes: tuple[str, ...], keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+def _fingerprint(decoded: Decoded, classes: tuple[str, ...], keep: Mask) -> str:
     """SHA-256 over the pixels, labels and classes (and over what was left out, if anything was)."""
     whole = hashlib.sha256(f"{decoded.digest} {decoded.images.shape} {json.dumps(classes)}".encode())
     if not keep.all():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import os
 from pathlib import Path
@@ -43,12 +42,15 @@ def find_source(
     """
     cache, progress = Cache(cache_dir), progress or silent
     name, origin, reader = _locate(data, cache, progress)
-    content = reader.content_key(cache)
-    key = hashlib.sha256(f"{_VERSION} {type(reader).__name__} {content}".encode()).hexdigest()
-    inspection = _known(cache, key)
-    if inspection is None:
-        inspection = reader.inspect(progress)
-        cache.remember("inspections", key, inspection.to_dict())
+    try:
+        content = reader.content_key(cache)
+        key = hashlib.sha256(f"{_VERSION} {type(reader).__name__} {content}".encode()).hexdigest()
+        inspection = _known(cache, key)
+        if inspection is None:
+            inspection = reader.inspect(progress)
+            cache.remember("inspections", key, inspection.to_dict())
+    except OSError as error:
+        raise DataError(f"cannot read {error.filename or origin}: {error.strerror or error}") from error
     inspection = _named(inspection, name)
     summary = inspection.summary
     cuts = ("test" not in summary.images) + ("val" not in summary.images)
@@ -99,6 +101,8 @@ def _locate(data: str | os.PathLike[str], cache: Cache, progress: Progress) -> t
 
 
 def _meant(text: str) -> str:
+    import difflib
+
     close = difflib.get_close_matches(text.lower(), KNOWN, 1)
     return f"; did you mean {close[0]}?" if close else f"; the names are {', '.join(KNOWN)}"
 

@@ -89,10 +89,9 @@ def allot(counts: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.int64]:
 
     The largest remainders round up, ties go to the earlier class.
     """
-    counts = np.asarray(counts, np.int64)
     least, most = np.minimum(1, np.maximum(counts - 1, 0)), np.maximum(counts - 1, 0)
     exact = counts * (size / max(1, int(counts.sum())))
-    quotas = np.clip(np.floor(exact).astype(np.int64), least, most)
+    quotas: Rows = np.clip(np.floor(exact).astype(np.int64), least, most)
     missing = size - int(quotas.sum())
     step = 1 if missing > 0 else -1
     while missing:

@@ -6,7 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rung.data.source import Reader
-from rung.data.sources import parquet
+from rung.data.sources import cifar, folder, idx, npz, parquet
 
-FORMATS: tuple[Callable[[Path], Reader | None], ...] = (parquet.recognise,)
-"""Asked in this order; the first that recognises a path reads it."""
+FORMATS: tuple[Callable[[Path], Reader | None], ...] = (
+    cifar.recognise,
+    idx.recognise,
+    parquet.recognise,
+    npz.recognise,
+    folder.recognise,
+)
+"""Asked in this order; the first that recognises a path reads it. ``folder`` takes every folder, so it is last."""

@@ -21,6 +21,7 @@ from rung.data.labels import Indexed, few, index_labels
 from rung.data.preprocessing import Unusable, read_header
 from rung.data.progress import Progress
 from rung.data.source import HEADERS, SPLITS, Batch, Inspection, Reader, summarise
+from rung.data.sources.searching import find_files
 from rung.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,26 +38,19 @@ def recognise(path: Path) -> Reader | None:
     """A reader if ``path`` is a Parquet file, or a folder with some in it or in its sub-folders."""
     if path.is_file():
         return Parquet(path, {"train": [path]}) if path.suffix.lower() in _SUFFIXES else None
-    files = [
-        file
-        for depth in ("*", "*/*", "*/*/*")
-        for file in path.glob(depth)
-        if file.suffix.lower() in _SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    ]
+    files = find_files(path, lambda name: name.lower().endswith(_SUFFIXES), depth=2)
     if not files:
         return None
     shards: dict[str, list[Path]] = {}
     strangers: list[Path] = []
-    for file in sorted(files):
+    for file in files:
         split = _split_of(file.relative_to(path))
         if split is None:
             strangers.append(file)
         else:
             shards.setdefault(split, []).append(file)
     if not shards:
-        return Parquet(path, {"train": strangers})
+        return Parquet(path, {"train": files})
     notes = []
     if strangers:
         names = few(file.relative_to(path).as_posix() for file in strangers)
