@@ -1,0 +1,95 @@
+"""What the numbers say, in two plain sentences, and the sentences beside the charts."""
+
+from __future__ import annotations
+
+from rung.evaluation.result import Evaluation
+from rung.report.confusion import pairs
+from rung.report.text import count, percent, points
+
+OVERFITS, LEANS = 0.15, 0.05  # gap between training and validation accuracy
+TRUSTED = 0.02  # expected calibration error
+
+
+def verdict(evaluation: Evaluation) -> tuple[str, str]:
+    """How good the model is and at what; then how it generalises and how far it can be believed."""
+    return _strength(evaluation), f"{_gap(evaluation)}; {_trust(evaluation)}."
+
+
+def majority(evaluation: Evaluation) -> tuple[str, float]:
+    """The most frequent class of the test split and its share: what always answering it would reach."""
+    largest = max(evaluation.per_class, key=lambda row: row.support)
+    return largest.name, largest.support / max(evaluation.test_images, 1)
+
+
+def calibration(evaluation: Evaluation) -> str:
+    """The expected calibration error in one sentence."""
+    off = points(evaluation.expected_calibration_error)
+    return (
+        f"Expected calibration error {off} points: that is how far, on average, "
+        "the model's stated confidence lies from how often it is right."
+    )
+
+
+def overconfidence(evaluation: Evaluation) -> float:
+    """Mean confidence minus accuracy: above 0 the model is surer than it is right."""
+    images = sum(b.count for b in evaluation.reliability)
+    return sum(b.count * (b.confidence - b.accuracy) for b in evaluation.reliability) / max(images, 1)
+
+
+def _strength(evaluation: Evaluation) -> str:
+    name, share = majority(evaluation)
+    if evaluation.accuracy == 1:
+        low = percent(evaluation.accuracy_interval[0])
+        return (
+            f"Every one of the {count(evaluation.test_images)} test images is named correctly; "
+            f"on new images of this kind, expect at least {low}."
+        )
+    if evaluation.accuracy_interval[0] <= share:
+        return (
+            f"It is not measurably better than always answering “{name}”, which would be right {percent(share)} "
+            "of the time: it has not learnt to tell these classes apart."
+        )
+    base = 100 if evaluation.accuracy < 0.99 else 1000
+    opening = f"It names about {min(round(evaluation.accuracy * base), base - 1)} in {count(base)} new images correctly"
+    seen = [row for row in evaluation.per_class if row.support]
+    best, worst = max(seen, key=lambda row: row.recall), min(seen, key=lambda row: row.recall)
+    if best.recall == worst.recall:
+        return f"{opening}, and does equally well in every class."
+    sentence = (
+        f"{opening}: it is strongest at {best.name} ({percent(best.recall, 0)} found) "
+        f"and weakest at {worst.name} ({percent(worst.recall, 0)})"
+    )
+    k = evaluation.per_class.index(worst)
+    mistaken = next((pair for pair in pairs(evaluation, 10**9) if pair.true == k), None)
+    return f"{sentence}, which it mostly mistakes for {mistaken.said_name}." if mistaken else f"{sentence}."
+
+
+def _gap(evaluation: Evaluation) -> str:
+    train, val = evaluation.train_accuracy, evaluation.val_accuracy
+    against = f"({percent(train)} against {percent(val)})"
+    if train - val > OVERFITS:
+        return (
+            f"It knows its training images far better than new ones {against}, so it overfits: "
+            "more images or stronger augmentation should help more than more time"
+        )
+    if train - val > LEANS:
+        return f"It does somewhat better on its training images than on new ones {against}, a moderate overfit"
+    if val >= 0.97:
+        return f"It does as well on new images as on the ones it learnt from {against}"
+    return (
+        f"It does not do better on its training images than on new ones {against}, or hardly, "
+        "so more training time should still help"
+        if train <= val + 0.01
+        else f"It does almost as well on new images as on its training images {against}, so it is not overfitting"
+    )
+
+
+def _trust(evaluation: Evaluation) -> str:
+    error, excess = evaluation.expected_calibration_error, overconfidence(evaluation)
+    if error <= TRUSTED:
+        return f"its confidence can be taken at its word (off by {points(error)} points on average)"
+    if excess > error / 2:
+        return f"it is overconfident (on average {points(excess)} points surer than it is right)"
+    if excess < -error / 2:
+        return f"it is too modest (right {points(excess)} points more often than it says)"
+    return f"its confidence is off by {points(error)} points on average, sometimes too high and sometimes too low"
