@@ -1,3 +1,59 @@
-"""rung: the most accurate CNN that this computer can train in the time you have."""
+"""rung: the most accurate CNN that this computer can train in the time you have.
+
+    >>> import rung
+    >>> run = rung.train("digits", budget="20s")
+    >>> run.evaluation.accuracy
+    >>> run.report()
+
+Names are imported when they are first used, so that importing rung costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rung.data import load
+    from rung.errors import DataError, RunError, RungError, UsageError
+    from rung.estimator import ImageClassifier
+    from rung.pipeline import evaluate, resume, train
+    from rung.runs import Run
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "load": "rung.data",
+    "train": "rung.pipeline",
+    "resume": "rung.pipeline",
+    "evaluate": "rung.pipeline",
+    "ImageClassifier": "rung.estimator",
+    "Run": "rung.runs",
+    "RungError": "rung.errors",
+    "DataError": "rung.errors",
+    "UsageError": "rung.errors",
+    "RunError": "rung.errors",
+}
+
+__all__ = [
+    "DataError",
+    "ImageClassifier",
+    "Run",
+    "RunError",
+    "RungError",
+    "UsageError",
+    "evaluate",
+    "load",
+    "resume",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rung' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -59,16 +59,17 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         RunError: the disk is full, or the folder cannot be written to.
     """
+    # Not tempfile, whose files only their owner may read: a report is there to be shown.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.replace(temporary, path)
+            temporary.replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
@@ -84,8 +85,13 @@ class Run:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if not (self.path / RUN).is_file():
-            raise RunError(f"{self.path} is not a run folder: it has no {RUN}; give the folder that `rung train` printed")
-        self.info: dict[str, Any] = self.read_json(RUN)
+            raise RunError(
+                f"{self.path} is not a run folder: it has no {RUN}; give the folder that `rung train` printed"
+            )
+        info = self.read_json(RUN)
+        if not isinstance(info, dict) or not isinstance(info.get("status"), str):
+            raise RunError(f"{self.path / RUN} is damaged: it does not describe a run")
+        self.info: dict[str, Any] = info
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -107,7 +113,9 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
             taken = any(path.iterdir())
         except OSError as error:
-            raise RunError(f"cannot make the run folder {path}: {error.strerror or error}; choose another with --out") from error
+            raise RunError(
+                f"cannot make the run folder {path}: {error.strerror or error}; choose another with --out"
+            ) from error
         if taken:
             raise RunError(f"the run folder {path} is not empty; choose another with --out")
         write_atomically(path / RUN, _json(info))
@@ -125,7 +133,7 @@ class Run:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise RunError(f"{self.path} has no {name}: the run has not come that far") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / name} cannot be read: {error}") from error
 
     @property
@@ -156,16 +164,15 @@ class Run:
             return ()
         try:
             rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-            return tuple(
-                Epoch(**{f.name: (int if f.name == "step" else float)(row[f.name]) for f in fields(Epoch)})
-                for row in rows
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            names = [f.name for f in fields(Epoch) if f.name != "step"]
+            return tuple(Epoch(step=int(row["step"]), **{name: float(row[name]) for name in names}) for row in rows)
+        except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
 
     @property
     def predictions(self) -> pa.Table:
         """A row a test image: ``index``, ``label``, ``prediction`` and ``probabilities`` (a list)."""
+        import pyarrow as pa
         import pyarrow.parquet as parquet
 
         path = self.path / PREDICTIONS
@@ -173,7 +180,7 @@ class Run:
             return parquet.read_table(path)
         except FileNotFoundError as error:
             raise RunError(f"{self.path} has no {PREDICTIONS}: the run has not been evaluated") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
 
     # --- writing ---------------------------------------------------------------------------------

@@ -28,6 +28,9 @@ T = TypeVar("T")
 HASHED = 4 * 2**30
 """Up to so many bytes are read to know a content; above, size and modification time stand for it."""
 
+# What reading a damaged entry may raise.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError)
+
 # A file that was changed so recently may change again within the same tick of its file system's clock.
 _SETTLED_NS = 2 * 10**9
 
@@ -124,21 +127,22 @@ class Cache:
     def entry(self, kind: str, key: str, read: Callable[[Path], T], make: Callable[[Path], None]) -> T:
         """What ``read`` returns of the entry ``kind/key``, which ``make`` fills first if need be.
 
-        ``read`` raises OSError or ValueError for an entry that is damaged: it is then made again. Of two processes that
+        ``read`` raises an OSError, ValueError, KeyError, TypeError or EOFError for an entry that is damaged or
+        missing: it is then made again. Of two processes that
         want the same entry one makes it while the other one waits.
 
         Raises:
             DataError: the disk is full, or ``make`` raised it.
         """
         for place in self.places(kind, key):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(*_DAMAGED):
                 return read(place)
         final = self.root / kind / key
         self.note = self._unkept
         try:
             final.parent.mkdir(parents=True, exist_ok=True)
             with self.lock(f"{kind}-{key}"):
-                with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                with contextlib.suppress(*_DAMAGED):
                     return read(final)
                 for left_behind in final.parent.glob(f".{key}-*"):
                     shutil.rmtree(left_behind, ignore_errors=True)

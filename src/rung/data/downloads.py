@@ -53,7 +53,7 @@ class _NotFetched(Exception):
 
 
 def _fetch_file(download: Download, folder: Path, progress: Progress) -> None:
-    import pooch
+    import pooch  # type: ignore[import-untyped,unused-ignore]
 
     # pooch tells of every download on standard error, where the progress is shown already.
     pooch.get_logger().setLevel(logging.WARNING)
@@ -118,16 +118,17 @@ class _Resuming:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with requests.get(url, stream=True, timeout=_TIMEOUT, headers=headers) as answer:
             if have and answer.status_code == requests.codes.requested_range_not_satisfiable:
-                total = _total(answer.headers.get("Content-Range", ""))
-                if total != have:
+                if _total(answer.headers.get("Content-Range", "")) != have:
                     self._part.unlink()
-                    raise requests.ConnectionError(f"{url} does not continue what was begun")
+                    self(url, output_file, caller)
+                    return
             else:
                 answer.raise_for_status()
-                have = self._receive(answer, have)
+                self._receive(answer, have)
         self._part.replace(output_file)
 
-    def _receive(self, answer: Any, have: int) -> int:
+    def _receive(self, answer: Any, have: int) -> None:
+        """Add the answer to ``part``, or start it again if the server sends the file from its beginning."""
         import requests
 
         goes_on = answer.status_code == requests.codes.partial_content and answer.headers.get(
@@ -144,7 +145,6 @@ class _Resuming:
                 self._progress(title, have, total)
         if total is not None and have < total:
             raise requests.ConnectionError("the connection was lost")
-        return have
 
 
 def _total(content_range: str) -> int | None:

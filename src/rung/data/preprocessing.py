@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 100_000_000
 """An image with more pixels is refused before it is decoded: some 400 MB would be needed for it."""
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Pillow's names of what is read. Its other plugins are left out: nobody has missed them, and they are old."""
 
 _ORIENTATION = 0x0112

@@ -22,7 +22,7 @@ BLOCK = 4_000_000
 
 def preload() -> None:
     """Import scikit-learn now, so that the first :func:`evaluate` does not have to."""
-    import sklearn.metrics  # type: ignore[import-untyped] # noqa: F401
+    import sklearn.metrics  # noqa: F401
 
 
 def evaluate(

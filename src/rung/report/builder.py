@@ -51,11 +51,12 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         predictions = None
     examples, sheet = _pictures(predictions, dataset)
     matrix = confusion.picture(evaluation) if evaluation else None
-    pairs = confusion.pairs(evaluation, PAIRS) if evaluation else ()
+    confused = confusion.triples(evaluation) if evaluation else []
+    pairs = confusion.pairs(evaluation, confused[:PAIRS]) if evaluation else ()
     script: dict[str, Any] = {"classes": list(evaluation.classes) if evaluation else []}
     if evaluation:
         script["support"] = [row.support for row in evaluation.per_class]
-        script["confused"] = confusion.triples(evaluation)
+        script["confused"] = confused
     if predictions and examples:
         script |= _script_images(predictions, examples, dataset if sheet else None)
         script["columns"] = sheet.columns if sheet else 0

@@ -36,11 +36,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Picture:
-    """The matrix, or the part of it where most confusion is: ``columns`` are the class numbers shown."""
+    """The matrix, or the part of it where most confusion is: ``columns`` are the class numbers shown.
+
+    ``short`` says that every name shown is short enough to stand upright over its column.
+    """
 
     rows: tuple[Row, ...]
     columns: tuple[int, ...]
     complete: bool
+    short: bool
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,8 @@ def picture(evaluation: Evaluation) -> Picture:
     share = matrix / np.maximum(support, 1)[:, None]
     part = share[np.ix_(shown, shown)]
     worst = float((part - np.diag(np.diag(part))).max()) or 1.0
-    # The square root lets a confusion of 1 % be seen beside one of 20 %.
-    strength = np.sqrt(share / worst).clip(0, 1)
+    # A power below 1 lets a confusion of 1 % be seen beside one of 20 %.
+    strength = ((share / worst) ** 0.65).clip(0, 1)
     np.fill_diagonal(strength, np.diag(share))
     return Picture(
         rows=tuple(
@@ -81,16 +85,16 @@ def picture(evaluation: Evaluation) -> Picture:
         ),
         columns=tuple(shown),
         complete=complete,
+        short=all(len(evaluation.classes[k]) <= 2 for k in shown),
     )
 
 
-def pairs(evaluation: Evaluation, most: int) -> tuple[Pair, ...]:
-    """The ``most`` confused pairs of classes, the most frequent first; fewer where fewer occur."""
+def pairs(evaluation: Evaluation, chosen: list[list[int]]) -> tuple[Pair, ...]:
+    """Some of :func:`triples`, with the names of their classes."""
     names = evaluation.classes
-    support = np.asarray([row.support for row in evaluation.per_class])
+    support = [max(row.support, 1) for row in evaluation.per_class]
     return tuple(
-        Pair(true, said, names[true], names[said], count, count / max(int(support[true]), 1))
-        for true, said, count in triples(evaluation, most)
+        Pair(true, said, names[true], names[said], count, count / support[true]) for true, said, count in chosen
     )
 
 

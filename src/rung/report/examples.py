@@ -10,10 +10,11 @@ import numpy.typing as npt
 from rung.runs import Run
 
 Integers = npt.NDArray[np.int64]
-MOSAIC = 40  # images of the sample at the top
+MOSAIC = 48  # images of the sample at the top
 GALLERY = 24  # images of each gallery
 A_CELL = 24  # images kept for one confused pair, at most
 A_CLASS = 12  # images kept of one class's right answers
+ROWS = 4096  # of probabilities copied at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,7 @@ class Predictions:
 
     @property
     def wrong(self) -> npt.NDArray[np.bool_]:
-        return self.labels != self.predicted
+        return np.not_equal(self.labels, self.predicted)
 
     @classmethod
     def read(cls, run: Run) -> Predictions:
@@ -60,9 +61,11 @@ class Predictions:
         )
         every = np.arange(count)
         confidence, truth = probabilities[every, predicted], probabilities[every, labels]
-        others = probabilities.copy()
-        others[every, predicted] = -1.0
-        second = others.argmax(1)
+        second = np.empty(count, np.int64)
+        for start in range(0, count, ROWS):
+            block = probabilities[start : start + ROWS].copy()
+            block[np.arange(len(block)), predicted[start : start + ROWS]] = -1.0
+            second[start : start + ROWS] = block.argmax(1)
         return cls(indices, labels, predicted, confidence, truth, second, probabilities[every, second])
 
 
@@ -124,10 +127,16 @@ def choose(predictions: Predictions, room: int) -> Examples:
     for (true, said), member in zip(pairs.tolist(), place[members].tolist(), strict=True):
         if member >= 0:
             cells.setdefault((true, said), []).append(member)
+
+    def places(chosen: Integers) -> tuple[int, ...]:
+        return tuple(number for number in place[chosen].tolist() if number >= 0)
+
     return Examples(
         rows,
-        *(tuple(p for p in place[chosen].tolist() if p >= 0) for chosen in (mosaic, confident, uncertain)),
-        {pair: tuple(members) for pair, members in cells.items()},
+        places(mosaic),
+        places(confident),
+        places(uncertain),
+        {pair: tuple(numbers) for pair, numbers in cells.items()},
     )
 
 

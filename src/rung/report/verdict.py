@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from rung.evaluation.result import Evaluation
-from rung.report.confusion import pairs
 from rung.report.text import count, percent, points
 
 OVERFITS, LEANS = 0.15, 0.05  # gap between training and validation accuracy
+SOLVED = 0.97  # validation accuracy from which little is left to gain
 TRUSTED = 0.02  # expected calibration error
 
 
@@ -56,40 +56,37 @@ def _strength(evaluation: Evaluation) -> str:
     if best.recall == worst.recall:
         return f"{opening}, and does equally well in every class."
     sentence = (
-        f"{opening}: it is strongest at {best.name} ({percent(best.recall, 0)} found) "
-        f"and weakest at {worst.name} ({percent(worst.recall, 0)})"
+        f"{opening}: it is strongest at “{best.name}” ({percent(best.recall, 0)} found) "
+        f"and weakest at “{worst.name}” ({percent(worst.recall, 0)})"
     )
     k = evaluation.per_class.index(worst)
-    mistaken = next((pair for pair in pairs(evaluation, 10**9) if pair.true == k), None)
-    return f"{sentence}, which it mostly mistakes for {mistaken.said_name}." if mistaken else f"{sentence}."
+    answers = evaluation.confusion_matrix[k]
+    mistaken = max((other for other in range(len(answers)) if other != k), key=answers.__getitem__)
+    if not answers[mistaken]:
+        return f"{sentence}."
+    return f"{sentence}, which it mostly mistakes for “{evaluation.classes[mistaken]}”."
 
 
 def _gap(evaluation: Evaluation) -> str:
     train, val = evaluation.train_accuracy, evaluation.val_accuracy
-    against = f"({percent(train)} against {percent(val)})"
+    against = f"{percent(train)} on its training images, {percent(val)} on new ones"
     if train - val > OVERFITS:
-        return (
-            f"It knows its training images far better than new ones {against}, so it overfits: "
-            "more images or stronger augmentation should help more than more time"
-        )
+        return f"It overfits ({against}): more images or stronger augmentation should help more than more time"
     if train - val > LEANS:
-        return f"It does somewhat better on its training images than on new ones {against}, a moderate overfit"
-    if val >= 0.97:
-        return f"It does as well on new images as on the ones it learnt from {against}"
-    return (
-        f"It does not do better on its training images than on new ones {against}, or hardly, "
-        "so more training time should still help"
-        if train <= val + 0.01
-        else f"It does almost as well on new images as on its training images {against}, so it is not overfitting"
-    )
+        return f"It overfits a little ({against})"
+    if val >= SOLVED:
+        return "It does as well on new images as on those that it learnt from"
+    if train > val:
+        return f"It does not overfit ({against})"
+    return f"It has not begun to overfit ({against}), so more time may still help"
 
 
 def _trust(evaluation: Evaluation) -> str:
     error, excess = evaluation.expected_calibration_error, overconfidence(evaluation)
     if error <= TRUSTED:
-        return f"its confidence can be taken at its word (off by {points(error)} points on average)"
+        return f"its confidence can be taken at its word ({points(error)} points off on average)"
     if excess > error / 2:
-        return f"it is overconfident (on average {points(excess)} points surer than it is right)"
+        return f"it is surer than it should be, by {points(excess)} points on average"
     if excess < -error / 2:
-        return f"it is too modest (right {points(excess)} points more often than it says)"
-    return f"its confidence is off by {points(error)} points on average, sometimes too high and sometimes too low"
+        return f"it is right more often than it says, by {points(excess)} points on average"
+    return f"its confidence is {points(error)} points off on average, sometimes too high and sometimes too low"

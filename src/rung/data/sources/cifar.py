@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import tarfile
 import tempfile
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,8 +120,8 @@ class Cifar(Reader):
         if self._given is not None:
             return self._path, self._given
         # Removed when this reader is, at the latest when the process ends.
-        self._temporary = tempfile.TemporaryDirectory(prefix="rung-")
-        folder = Path(self._temporary.name)
+        folder = Path(tempfile.mkdtemp(prefix="rung-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         unpack(self._path, folder)
         layout = _layout_of(folder)
         if layout is None:

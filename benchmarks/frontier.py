@@ -1,0 +1,204 @@
+"""Measure the planner's tables: accuracy of each network after so many epochs, on a validation split.
+
+    python benchmarks/frontier.py run cifar10          # trains what is missing, one line of results a training
+    python benchmarks/frontier.py write cifar10        # smooths the results and writes the planner's tables
+
+The test split is never read. Results are appended to ``benchmarks/results/frontier-DATA.jsonl``; a run that
+was stopped goes on where it was. Any recipe field can be varied to try an idea:
+
+    python benchmarks/frontier.py try cifar10 --stages 32-32,64-64,128-128 --epochs 2 --set filter_rate=0.16
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rung.data import find_source, materialise
+from rung.data.batches import Augmentation
+from rung.data.dataset import Dataset
+from rung.data.probe import probe
+from rung.models.classifier import predict
+from rung.models.fast import FastConfig
+from rung.training.clocks import StepClock
+from rung.training.device import choose_device, measure_machine, set_threads
+from rung.training.loop import TrainingState, fit
+from rung.training.measure import network_size
+from rung.training.optimizers import Optimizers
+from rung.training.plan import build_model, choose_batch_size
+from rung.training.recipe import Recipe
+
+RESULTS = Path(__file__).parent / "results"
+TABLE = Path(__file__).parents[1] / "src" / "rung" / "training" / "frontier.json"
+
+# Cheapest first. The epochs of a network are those at which it may be the best choice for some budget.
+GRID: list[tuple[FastConfig, tuple[float, ...]]] = [
+    (FastConfig(stages=((16, 16), (32, 32), (64, 64))), (0.25, 0.5, 1, 2)),
+    (FastConfig(stages=((32, 32), (64, 64), (128, 128))), (0.5, 1, 2, 4, 8)),
+    (FastConfig(stages=((32, 32), (96, 96), (192, 192))), (1, 2, 4, 8)),
+    (FastConfig(stages=((64, 64), (128, 128), (256, 256))), (1, 2, 4, 8)),
+]
+
+
+class Quiet:
+    def step(self, state: TrainingState, progress: float, seconds_left: float) -> None:
+        pass
+
+    def row(self, state: TrainingState) -> None:
+        pass
+
+
+def load(data: str, images: int | None) -> Dataset:
+    dataset = materialise(find_source(data), val_fraction=0.1, seed=1)
+    if images is None:
+        return dataset
+    keep = np.sort(np.random.default_rng(2).permutation(len(dataset.train))[:images])
+    return replace(dataset, train=dataset.train.subset(keep))
+
+
+def train_once(dataset: Dataset, recipe: Recipe, epochs: float, seed: int) -> dict[str, Any]:
+    """Train for a number of epochs and measure on the validation split with 1, 2 and 6 views."""
+    device = choose_device()
+    machine = measure_machine(device)
+    model = build_model(recipe, dataset, device, seed)
+    state = TrainingState(model, Optimizers(model.network, recipe))
+    steps = max(1, round(epochs * (len(dataset.train) // recipe.batch_size)))
+    start = time.monotonic()
+    fit(
+        state,
+        dataset,
+        recipe,
+        StepClock(steps),
+        seed=seed,
+        precision=machine.precision,
+        steps_per_row=steps,
+        validation=dataset.val,
+        observer=Quiet(),
+    )
+    seconds = time.monotonic() - start
+
+    def accuracy(split: Any, views: int) -> float:
+        probabilities = predict(model, split, precision=machine.precision, views=views)
+        return round(float((probabilities.argmax(1) == split.labels).mean()), 5)
+
+    sides = (1, 2, 6) if recipe.augmentation.flip else (1,)
+    size = network_size(recipe.network, dataset)
+    return {
+        "seconds": round(seconds, 1),
+        "images_per_second": round(steps * recipe.batch_size / seconds),
+        "gflops": round(6 * size.multiply_adds * steps * recipe.batch_size / seconds / 1e9),
+        "multiply_adds": size.multiply_adds,
+        "accuracy": {str(views): accuracy(dataset.val, views) for views in sides},
+        "train_accuracy": accuracy(dataset.train.subset(np.arange(0, len(dataset.train), 15)), 1),
+    }
+
+
+def key(recipe: Recipe, epochs: float, seed: int, images: int | None) -> dict[str, Any]:
+    return {"recipe": recipe.to_dict(), "epochs": epochs, "seed": seed, "images": images}
+
+
+def done(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def measure(path: Path, dataset: Dataset, recipe: Recipe, epochs: float, seed: int, images: int | None) -> None:
+    what = json.loads(json.dumps(key(recipe, epochs, seed, images)))
+    if any(all(entry[name] == value for name, value in what.items()) for entry in done(path)):
+        return
+    result = train_once(dataset, recipe, epochs, seed)
+    with path.open("a") as file:
+        file.write(json.dumps({**what, **result, "torch": torch.__version__}) + "\n")
+    print(recipe.network, f"{epochs:g} epochs, seed {seed}:", {k: v for k, v in result.items()}, flush=True)
+
+
+def base_recipe(dataset: Dataset, network: FastConfig, flip: bool) -> Recipe:
+    augmentation = Augmentation(flip=flip, translate=max(1, min(dataset.image_size) // 16))
+    return Recipe(network=network, batch_size=choose_batch_size(len(dataset.train)), augmentation=augmentation)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    dataset = load(arguments.data, arguments.images)
+    flip = probe(dataset.train, len(dataset.classes), 0).mirroring_is_safe
+    grid = sorted(
+        ((config, epochs) for config, counts in GRID for epochs in counts),
+        key=lambda item: network_size(item[0], dataset).multiply_adds * item[1],
+    )
+    for seed in range(arguments.seeds):
+        for config, epochs in grid:
+            measure(arguments.path, dataset, base_recipe(dataset, config, flip), epochs, seed, arguments.images)
+
+
+def attempt(arguments: argparse.Namespace) -> None:
+    dataset = load(arguments.data, arguments.images)
+    flip = probe(dataset.train, len(dataset.classes), 0).mirroring_is_safe
+    stages = tuple(tuple(int(width) for width in stage.split("-")) for stage in arguments.stages.split(","))
+    recipe = base_recipe(dataset, FastConfig(stages=stages), flip)
+    for setting in arguments.set:
+        name, _, text = setting.partition("=")
+        value = json.loads(text)
+        if name in {f.name for f in fields(FastConfig)}:
+            recipe = replace(recipe, network=replace(recipe.network, **{name: value}))
+        elif name in asdict(recipe.augmentation):
+            recipe = replace(recipe, augmentation=replace(recipe.augmentation, **{name: value}))
+        else:
+            recipe = replace(recipe, **{name: value})
+    for seed in range(arguments.seeds):
+        measure(arguments.path, dataset, recipe, arguments.epochs, seed, arguments.images)
+
+
+def write(arguments: argparse.Namespace) -> None:
+    """Smooth each network's curve and write the tables."""
+    dataset = load(arguments.data, None)
+    entries = [entry for entry in done(arguments.path) if entry["images"] is None]
+    curves, residuals = [], []
+    for config, _ in GRID:
+        plain = json.loads(json.dumps(base_recipe(dataset, config, True).to_dict()))
+        mine = [entry for entry in entries if entry["recipe"] == plain]
+        if not mine:
+            continue
+        xs = np.array([math.log(entry["epochs"]) for entry in mine])
+        ys = np.array([math.log(1 - entry["accuracy"]["2"]) for entry in mine])
+        # A parabola in log-log: one more parameter than a power law, for the floor that data sets.
+        curve = np.polynomial.Polynomial.fit(xs, ys, min(2, len(set(xs)) - 1))
+        residuals += list(np.exp(ys) - np.exp(curve(xs)))
+        epochs = sorted({entry["epochs"] for entry in mine})
+        errors = [round(float(np.exp(curve(math.log(count)))), 5) for count in epochs]
+        curves.append({"network": mine[0]["recipe"]["network"], "epochs": epochs, "errors": errors})
+    table = {
+        "source": "benchmarks/frontier.py on CIFAR-10 (JPEG re-encoding), validation accuracy with mirrored views",
+        "images": len(dataset.train),
+        "probe_accuracy": round(float(np.mean([probe(dataset.train, 10, seed).accuracy for seed in range(9)])), 4),
+        "scatter": round(float(np.std(residuals, ddof=2 * len(curves)) if len(residuals) > 2 * len(curves) else 0.005), 5),
+        "curves": curves,
+    }
+    TABLE.write_text(json.dumps(table, indent=1) + "\n")
+    print(json.dumps(table, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["run", "try", "write"])
+    parser.add_argument("data", nargs="?", default="cifar10")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--images", type=int, help="train on so many images only")
+    parser.add_argument("--stages", default="32-32,64-64,128-128")
+    parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--set", action="append", default=[], help="a field of the recipe: name=JSON")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    kind = "tries" if arguments.what == "try" else "frontier"
+    arguments.path = RESULTS / f"{kind}-{Path(arguments.data).name}.jsonl"
+    set_threads(None)
+    {"run": run, "try": attempt, "write": write}[arguments.what](arguments)
+
+
+if __name__ == "__main__":
+    main()

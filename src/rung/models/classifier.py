@@ -1,0 +1,119 @@
+"""From pixels to probabilities: the network with its normalisation, as one module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class Classifier(nn.Module):
+    """A network that takes raw pixels: the preprocessing is part of the model.
+
+    Args:
+        network: takes normalised images, float (N, C, H, W), and gives logits (N, K).
+        mean: of the training images' pixels, one value a channel, from 0 to 255.
+        std: their standard deviation.
+        views: how many versions of an image are averaged to predict it: 1 as it is, 2 with its mirror
+            image, 6 with both also shifted by a pixel (Jordan 2024, arXiv:2404.00498, section 3.2).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, mean: npt.ArrayLike, std: npt.ArrayLike, views: int = 1) -> None:
+        super().__init__()
+        self.network = network
+        self.views = views
+        self.register_buffer("mean", torch.as_tensor(np.asarray(mean), dtype=torch.float32))
+        self.register_buffer("std", torch.as_tensor(np.asarray(std), dtype=torch.float32))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (N, H, W, C) to float32 (N, C, H, W) with mean 0 and deviation 1, channels last in memory."""
+        return ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of uint8 images (N, H, W, C), one view of each."""
+        logits: Tensor = self.network(self.normalise(images))
+        return logits
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Probabilities, float32 (N, K), of uint8 images (N, H, W, C), averaged over ``views``."""
+        inputs_NCHW = self.normalise(images)
+        total: Tensor | None = None
+        for view, weight in _views(inputs_NCHW, self.views):
+            logits = self.network(view.contiguous(memory_format=torch.channels_last)).float() * weight
+            total = logits if total is None else total + logits
+        assert total is not None
+        return total.softmax(1)
+
+
+def _views(images_NCHW: Tensor, count: int) -> Iterator[tuple[Tensor, float]]:
+    """The versions of a batch whose logits are averaged, each with its weight; the weights sum to 1."""
+    sides = [images_NCHW] if count == 1 else [images_NCHW, images_NCHW.flip(3)]
+    shifted = count == 6
+    for side in sides:
+        yield side, (0.5 if shifted else 1.0) / len(sides)
+        if shifted:
+            height, width = side.shape[2:]
+            padded = F.pad(side, (1, 1, 1, 1), "reflect")
+            yield padded[:, :, :height, :width], 0.25 / len(sides)
+            yield padded[:, :, 2 : 2 + height, 2 : 2 + width], 0.25 / len(sides)
+
+
+class Pixels(Protocol):
+    """What can be predicted: anything with a length that hands out uint8 images (n, H, W, C)."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, positions: slice, /) -> npt.NDArray[np.uint8]: ...
+
+
+@torch.inference_mode()
+def predict(
+    model: Classifier,
+    images: Pixels,
+    *,
+    precision: str = "float32",
+    batch_size: int = 500,
+    views: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Class probabilities of every image, shape (N, K), with the memory of one batch.
+
+    Args:
+        model: left in the mode, training or evaluation, that it was in.
+        images: a split, for example.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        batch_size: images at a time.
+        views: instead of the model's own.
+        progress: told the number of images done after each batch.
+    """
+    was_training, own_views = model.training, model.views
+    model.eval()
+    model.views = views or own_views
+    device = model.mean.device
+    try:
+        parts = []
+        for start in range(0, len(images), batch_size):
+            batch = torch.from_numpy(images.take(slice(start, start + batch_size))).to(device)
+            with autocast(device, precision):
+                parts.append(model.predict(batch).cpu().numpy())
+            if progress:
+                progress(min(start + batch_size, len(images)))
+        return np.concatenate(parts)
+    finally:
+        model.views = own_views
+        model.train(was_training)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Arithmetic in ``precision`` where it is safe, float32 elsewhere."""
+    return torch.autocast(device.type, PRECISIONS[precision], enabled=precision != "float32")

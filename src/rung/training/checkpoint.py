@@ -1,0 +1,83 @@
+"""What a stopped training needs to go on: written whole or not at all, read without executing anything."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from rung.errors import RunError
+from rung.runs import Epoch, write_atomically
+from rung.training.loop import TrainingState
+
+STATE = "state.safetensors"
+
+
+def save_checkpoint(folder: Path, state: TrainingState) -> None:
+    """Write the state of a training into ``folder``, which is made if it is missing.
+
+    Raises:
+        RunError: the folder cannot be written to.
+    """
+    tensors: dict[str, Tensor] = {f"model/{name}": value for name, value in state.model.state_dict().items()}
+    tensors |= {f"best/{name}": value for name, value in state.best.items()}
+    for number, optimizer in enumerate(state.optimizers.all):
+        for index, values in optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer/{number}/{index}/{name}": value for name, value in values.items() if value is not None
+            }
+    progress = {
+        "step": state.step,
+        "seconds": state.seconds,
+        "best_accuracy": state.best_accuracy,
+        "rate_scale": state.rate_scale,
+        "history": [asdict(row) for row in state.history],
+    }
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {folder}: {error.strerror or error}") from error
+    content = save({name: value.contiguous() for name, value in tensors.items()}, {"progress": json.dumps(progress)})
+    write_atomically(folder / STATE, content)
+
+
+def load_checkpoint(folder: Path, state: TrainingState) -> None:
+    """Put what :func:`save_checkpoint` wrote back into a freshly built ``state``.
+
+    Raises:
+        RunError: there is no checkpoint, it is damaged, or it belongs to another network.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        raise RunError(f"{folder.parent} has no checkpoint to go on from: it has finished, or was stopped too early")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+            progress = json.loads(file.metadata()["progress"])
+        state.model.load_state_dict(_below("model/", tensors))
+        state.best = _below("best/", tensors)
+        state.step = int(progress["step"])
+        state.seconds = float(progress["seconds"])
+        state.best_accuracy = float(progress["best_accuracy"])
+        state.rate_scale = float(progress["rate_scale"])
+        state.history = [Epoch(**row) for row in progress["history"]]
+        for number, optimizer in enumerate(state.optimizers.all):
+            values: dict[int, dict[str, Tensor]] = {}
+            for name, value in _below(f"optimizer/{number}/", tensors).items():
+                index, key = name.split("/")
+                values.setdefault(int(index), {})[key] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RunError(f"the checkpoint {path} is damaged or of another network: {error}") from error
+    if not all(math.isfinite(value) for value in (state.seconds, state.best_accuracy)):
+        raise RunError(f"the checkpoint {path} is damaged: its progress is not a number")
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,64 @@
+"""How much of a training is done: by steps, or by the time that is left."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the loop how far it is; the learning rate follows it, so it always reaches its end."""
+
+    def progress(self, step: int) -> float:
+        """The share of the training that is done when ``step`` steps are; from 1 on the loop ends."""
+        ...
+
+    def seconds_left(self, step: int, seconds_per_step: float) -> float: ...
+
+    def reserve(self, seconds: float) -> None:
+        """Say how long everything after the training will take."""
+        ...
+
+
+class StepClock:
+    """A fixed number of steps: the same on every computer."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def progress(self, step: int) -> float:
+        return step / self.steps
+
+    def seconds_left(self, step: int, seconds_per_step: float) -> float:
+        return (self.steps - step) * seconds_per_step
+
+    def reserve(self, seconds: float) -> None:
+        """Steps are fixed, whatever comes after them."""
+
+
+class TimeClock:
+    """All the time until a deadline, less what is reserved for the work after the training.
+
+    When the computer slows down, fewer steps fit, each moves the schedule further, and the learning rate
+    still falls to zero at the end.
+
+    Args:
+        deadline: on :func:`time.monotonic`'s clock, in seconds.
+        reserved: seconds before the deadline that the training must leave.
+        used: seconds of training that earlier parts of a resumed run have had.
+    """
+
+    def __init__(self, deadline: float, reserved: float, used: float = 0.0) -> None:
+        self.start = time.monotonic() - used
+        self.deadline = deadline
+        self.reserved = reserved
+
+    def progress(self, step: int) -> float:
+        total = self.deadline - self.reserved - self.start
+        return (time.monotonic() - self.start) / total if total > 0 else 1.0
+
+    def seconds_left(self, step: int, seconds_per_step: float) -> float:
+        return max(0.0, self.deadline - self.reserved - time.monotonic())
+
+    def reserve(self, seconds: float) -> None:
+        self.reserved = seconds

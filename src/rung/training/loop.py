@@ -1,0 +1,197 @@
+"""The training loop, from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rung.data.batches import Batches
+from rung.data.dataset import Dataset, Split
+from rung.models.classifier import Classifier, autocast, predict
+from rung.runs import Epoch
+from rung.training.clocks import Clock
+from rung.training.optimizers import Optimizers
+from rung.training.recipe import Recipe
+
+
+class Observer(Protocol):
+    """Who wants to know how the training goes."""
+
+    def step(self, state: TrainingState, progress: float, seconds_left: float) -> None:
+        """Called after every step; must cost next to nothing."""
+        ...
+
+    def row(self, state: TrainingState) -> None:
+        """Called when a row has been added to ``state.history``."""
+        ...
+
+
+@dataclass
+class TrainingState:
+    """Where a training is: everything that resuming it needs, apart from the recipe and the seed.
+
+    ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
+    all rows of the history, and ``best_accuracy`` that accuracy.
+    """
+
+    model: Classifier
+    optimizers: Optimizers
+    step: int = 0
+    seconds: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_accuracy: float = -1.0
+    rate_scale: float = 1.0
+    loss: float = math.nan
+    accuracy: float = math.nan
+    images_per_second: float = math.nan
+    evaluation_seconds_per_image: float = math.nan
+
+    def keep_if_best(self, accuracy: float) -> None:
+        if accuracy >= self.best_accuracy:
+            self.best_accuracy = accuracy
+            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+
+def fit(
+    state: TrainingState,
+    dataset: Dataset,
+    recipe: Recipe,
+    clock: Clock,
+    *,
+    seed: int,
+    precision: str,
+    steps_per_row: int,
+    validation: Split,
+    observer: Observer,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train ``state.model`` until the clock or ``stop`` says so, and leave the best weights in it.
+
+    Args:
+        state: where to start; changed in place.
+        dataset: its training split is learnt from.
+        recipe: how to train.
+        clock: how long to train; the learning rates follow its progress.
+        seed: orders and variations derive from it and the step number alone.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        steps_per_row: steps between two rows of the history.
+        validation: the images that the rows' validation figures are measured on.
+        observer: told about every step and row.
+        stop: asked before each step; True ends the training early.
+    """
+    model, optimizers, device = state.model, state.optimizers, state.model.mean.device
+    batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
+    classes = len(dataset.classes)
+    window = _Window()
+    model.train()
+    started = time.monotonic() - state.seconds
+    # However little time there is, one step is made, so that there is something to evaluate.
+    while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
+        images, labels = batches(state.step)
+        images, labels = images.to(device), labels.to(device)
+        with autocast(device, precision):
+            logits = model(images)
+        loss = F.cross_entropy(logits.float(), soft_targets(labels, classes, recipe.label_smoothing))
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizers.step(recipe.rate(progress) * state.rate_scale)
+        state.step += 1
+        window.add(loss, logits, labels)
+        state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
+        state.seconds = time.monotonic() - started
+        if not math.isfinite(window.loss):
+            _retreat(state, recipe)
+            optimizers, window = state.optimizers, _Window()
+        elif state.step % steps_per_row == 0:
+            _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
+            window = _Window()
+            state.seconds = time.monotonic() - started
+            observer.row(state)
+        observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
+    if window.images and window.images >= 0.2 * steps_per_row * batches.batch_size or not state.history:
+        _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
+        observer.row(state)
+    if state.best:
+        model.load_state_dict(state.best)
+
+
+def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
+    """One-hot rows, float32 (N, classes), with ``smoothing`` of each spread over all classes."""
+    return F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
+
+
+class _Window:
+    """Running figures of the training batches since the last row."""
+
+    def __init__(self) -> None:
+        self.images = self.steps = self.correct = 0
+        self.loss_sum = 0.0
+        self.start = time.monotonic()
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.steps += 1
+        self.images += len(labels)
+        self.loss_sum += loss.item()
+        self.correct += int((logits.argmax(1) == labels).sum())
+        self.seconds = time.monotonic() - self.start
+
+    @property
+    def loss(self) -> float:
+        return self.loss_sum / self.steps if self.steps else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images if self.images else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.images and self.seconds else math.nan
+
+
+def _add_row(
+    state: TrainingState,
+    window: _Window,
+    steps_per_epoch: int,
+    rate: float,
+    validation: Split,
+    precision: str,
+) -> None:
+    began = time.monotonic()
+    probabilities = torch.from_numpy(predict(state.model, validation, precision=precision))
+    state.evaluation_seconds_per_image = (time.monotonic() - began) / len(validation)
+    labels = torch.from_numpy(validation.labels)
+    accuracy = float((probabilities.argmax(1) == labels).float().mean())
+    loss = float(F.nll_loss(probabilities.clamp(min=1e-12).log(), labels))
+    state.history.append(
+        Epoch(
+            epoch=state.step / steps_per_epoch,
+            step=state.step,
+            seconds=state.seconds,
+            learning_rate=rate * state.rate_scale,
+            train_loss=window.loss,
+            train_accuracy=window.accuracy,
+            val_loss=loss,
+            val_accuracy=accuracy,
+            images_per_second=window.images_per_second,
+        )
+    )
+    state.keep_if_best(accuracy)
+
+
+def _retreat(state: TrainingState, recipe: Recipe) -> None:
+    """After a loss that is not a number: back to the best weights, with half the learning rates."""
+    if state.best:
+        state.model.load_state_dict(state.best)
+    else:
+        with torch.no_grad():
+            for parameter in state.model.parameters():
+                parameter.nan_to_num_(0.0)
+    state.rate_scale *= 0.5
+    state.optimizers = Optimizers(state.model.network, recipe)

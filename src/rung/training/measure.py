@@ -1,0 +1,111 @@
+"""What a network costs on this computer: counted (weights, multiply-adds, memory) and measured (seconds)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rung.data.batches import Batches
+from rung.data.dataset import Dataset
+from rung.models import NetworkConfig
+from rung.models.classifier import Classifier, autocast, predict
+from rung.training.device import Machine, fastest_seconds
+from rung.training.optimizers import Optimizers
+from rung.training.recipe import Recipe
+
+# What Python, torch and the libraries take before the first batch, in bytes: measured at 420 MiB, with a margin.
+BASE_BYTES = 500 * 2**20
+# Seconds after which no further trial step is made.
+PATIENCE = 1.0
+
+
+@dataclass(frozen=True)
+class NetworkSize:
+    """Counts that hold on every computer.
+
+    Attributes:
+        parameters: weights, trained and frozen.
+        multiply_adds: of one image going through the convolutions and linear layers.
+        activations: numbers that these layers put out for one image.
+    """
+
+    parameters: int
+    multiply_adds: int
+    activations: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What training a network costs here: seconds for one image, in a training step and in one forward pass, and bytes."""
+
+    size: NetworkSize
+    step: float
+    forward: float
+    base_bytes: int
+    bytes_per_image: int
+
+
+def network_size(config: NetworkConfig, dataset: Dataset) -> NetworkSize:
+    """Count without computing: the network is built and run on tensors that have a shape but no content."""
+    return count(config, dataset.image_size, dataset.channels, len(dataset.classes))
+
+
+def count(config: NetworkConfig, image_size: tuple[int, int], channels: int, classes: int) -> NetworkSize:
+    """The size of the network that ``config`` describes, for images of that size."""
+    with torch.device("meta"):
+        network = config.build(image_size, channels, classes)
+        image = torch.empty(1, channels, *image_size)
+    multiply_adds = activations = 0
+
+    def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal multiply_adds, activations
+        assert isinstance(module.weight, Tensor)
+        multiply_adds += output.numel() * module.weight[0].numel()
+        activations += output.numel()
+
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(add)
+    with torch.inference_mode():
+        network.eval()(image)
+    return NetworkSize(sum(p.numel() for p in network.parameters()), multiply_adds, activations)
+
+
+def measure_cost(recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) -> Cost:
+    """Time real steps of a throw-away network on real batches, in about half a second.
+
+    A first step, in which libraries prepare themselves, is not counted; then the faster of two steps is.
+    """
+    device = torch.device(machine.device)
+    size = network_size(recipe.network, dataset)
+    network = recipe.network.build(dataset.image_size, dataset.channels, len(dataset.classes))
+    model = Classifier(network, [128.0] * dataset.channels, [64.0] * dataset.channels).to(device)
+    optimizers = Optimizers(network, recipe)
+    batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
+
+    def step(number: int) -> float:
+        start = time.perf_counter()
+        images, labels = batches(number)
+        with autocast(device, machine.precision):
+            logits = model(images.to(device))
+        F.cross_entropy(logits.float(), labels.to(device)).backward()  # type: ignore[no-untyped-call]
+        optimizers.step(0.0)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - start
+
+    began = time.perf_counter()
+    step(0)
+    seconds = step(1)
+    if time.perf_counter() - began < PATIENCE:
+        seconds = min(seconds, step(2))
+    sample = dataset.train.subset(batches.positions(0))
+    forward = fastest_seconds(lambda: predict(model, sample, precision=machine.precision), device, repeats=1)
+    # Each activation is kept for the backward pass about four times (convolution, pooling, normalisation,
+    # ReLU), in half precision or in full.
+    width = 2 if machine.precision == "bfloat16" else 4
+    return Cost(size, seconds / batches.batch_size, forward / len(sample), BASE_BYTES, 4 * width * size.activations)

@@ -1,0 +1,269 @@
+"""From a budget to a recipe: what to train, so that training, evaluation and report end at the budget."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from rung.budget import format_duration
+from rung.data.batches import Augmentation
+from rung.data.dataset import Dataset
+from rung.data.probe import Probe
+from rung.errors import UsageError
+from rung.models import NetworkConfig
+from rung.models.classifier import Classifier
+from rung.models.fast import FastConfig
+from rung.training.device import Machine
+from rung.training.frontier import Frontier
+from rung.training.measure import Cost, measure_cost, network_size
+from rung.training.recipe import Recipe
+
+# Seconds of work that no measurement at the start can see: the report, the last files, the end of the process.
+REPORT_SECONDS = 1.0
+# Images of the training split on which its accuracy is measured at the end, at most.
+TRAIN_SAMPLE = 2000
+# Share of the time left that the final evaluation may take before mirror images are left out of it.
+VIEWS_SHARE = 0.2
+# Share of it below which images shifted by a pixel are added.
+SHIFTS_SHARE = 0.08
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be trained, how long each part takes, and what may come out.
+
+    Attributes:
+        recipe: how to train.
+        budget: seconds for the whole command, or None when a number of epochs was asked for.
+        epochs: passes over the training split that are expected, or were asked for.
+        steps: the same in steps.
+        parameters: trainable and frozen weights of the network.
+        multiply_adds: of one image going through the network.
+        image_size: height and width in pixels.
+        precision: of the arithmetic.
+        expected_accuracy: on the test split, 0 to 1.
+        expected_accuracy_interval: where nine of ten runs are expected to end.
+        expected_seconds: of ``start``, ``training``, ``evaluation`` and ``report``; they sum to the budget.
+        reasons: why this plan, in sentences.
+    """
+
+    recipe: Recipe
+    budget: float | None
+    epochs: float
+    steps: int
+    parameters: int
+    multiply_adds: int
+    image_size: tuple[int, int]
+    precision: str
+    expected_accuracy: float
+    expected_accuracy_interval: tuple[float, float]
+    expected_seconds: dict[str, float]
+    reasons: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON; the recipe is written apart."""
+        values = {name: value for name, value in asdict(self).items() if name != "recipe"}
+        return {**values, "network": str(self.recipe.network), "batch_size": self.recipe.batch_size}
+
+    def lines(self) -> list[str]:
+        """The plan for people, a few lines."""
+        low, high = self.expected_accuracy_interval
+        parts = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in self.expected_seconds.items())
+        return [
+            f"Plan: {self.recipe.network}, {self.parameters / 1e6:.2f} M parameters, "
+            f"{self.multiply_adds / 1e6:.1f} M multiply-adds an image",
+            f"  about {self.epochs:.3g} epochs in batches of {self.recipe.batch_size}, {self.precision}; {parts}",
+            f"  expected test accuracy {self.expected_accuracy:.1%} (nine of ten runs: {low:.1%} to {high:.1%})",
+            *(f"  {reason}" for reason in self.reasons),
+        ]
+
+
+def make_plan(
+    dataset: Dataset,
+    probe: Probe,
+    machine: Machine,
+    *,
+    seconds: float | None,
+    spent: float = 0.0,
+    epochs: float | None = None,
+    max_memory: float | None = None,
+    network: NetworkConfig | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Choose what to train.
+
+    Args:
+        dataset: the images.
+        probe: a first look at them.
+        machine: the computer.
+        seconds: for everything from now on, evaluation and report included; None with ``epochs``.
+        spent: seconds of the budget that are gone already.
+        epochs: passes over the training split instead of a time.
+        max_memory: bytes that the process may use at its peak, at most.
+        network: instead of the planner's choice.
+        seed: of the trial steps.
+
+    Raises:
+        UsageError: the time is too short for a single step, or the memory too small for the smallest batch.
+    """
+    device = torch.device(machine.device)
+    frontier = Frontier.load()
+    augmentation, why = choose_augmentation(dataset, probe)
+    recipe = Recipe(
+        network=network or FastConfig(),
+        batch_size=choose_batch_size(len(dataset.train)),
+        augmentation=augmentation,
+        views=2 if augmentation.flip else 1,
+    )
+    measured: dict[NetworkConfig, Cost] = {}
+
+    def cost(config: NetworkConfig) -> Cost:
+        if config not in measured:
+            measured[config] = measure_cost(replace(recipe, network=config), dataset, machine, seed)
+        return measured[config]
+
+    def passes(config: NetworkConfig, known: Cost) -> float:
+        """Epochs that fit, if a network's cost is to a measured one's as their multiply-adds."""
+        if epochs is not None or seconds is None:
+            return epochs or 1.0
+        size = network_size(config, dataset)
+        share = (size.multiply_adds / known.size.multiply_adds) ** 0.9
+        left = seconds - evaluation_seconds(dataset, recipe.views, known.forward * share) - REPORT_SECONDS
+        return left / (known.step * share * len(dataset.train))
+
+    config = fitting(network, dataset) if network else fitting(frontier.networks[0], dataset)
+    if network is None:
+        # The cheapest network is measured, the best by that guess is measured, too, and may change the choice once.
+        for _ in range(2):
+            reference = cost(config)
+            config = max(
+                (fitting(candidate, dataset) for candidate in frontier.networks),
+                key=lambda candidate: frontier.accuracy(candidate, passes(candidate, reference), len(dataset.train)),
+            )
+            if config in measured:
+                break
+    known = cost(config)
+    if seconds is not None and evaluation_seconds(dataset, recipe.views, known.forward) > VIEWS_SHARE * seconds:
+        recipe = replace(recipe, views=1)
+    recipe = replace(recipe, network=config)
+    recipe, memory_reason = fit_memory(recipe, known, max_memory)
+    count = passes(config, known)
+    steps = int(count * (len(dataset.train) // recipe.batch_size))
+    if steps < 1:
+        raise UsageError(
+            f"the budget leaves no time for a single training step: {format_duration(max(0.0, seconds or 0.0))} are left "
+            f"and a step takes {format_duration(known.step * recipe.batch_size)}; give a larger --budget"
+        )
+    if recipe.views == 2 and evaluation_seconds(dataset, 6, known.forward) < SHIFTS_SHARE * (seconds or math.inf):
+        recipe = replace(recipe, views=6)
+    evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
+    expected, interval = frontier.expectation(config, count, dataset, probe)
+    training = known.step * len(dataset.train) * count
+    return Plan(
+        recipe=recipe,
+        budget=None if seconds is None else seconds + spent,
+        epochs=count,
+        steps=steps,
+        parameters=known.size.parameters,
+        multiply_adds=known.size.multiply_adds,
+        image_size=dataset.image_size,
+        precision=machine.precision,
+        expected_accuracy=expected,
+        expected_accuracy_interval=interval,
+        expected_seconds={"start": spent, "training": training, "evaluation": evaluation, "report": REPORT_SECONDS},
+        reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
+    )
+
+
+def choose_augmentation(dataset: Dataset, probe: Probe) -> tuple[Augmentation, str]:
+    """Mirror images where they are safe, shifts of a sixteenth of the side; and a sentence that says why."""
+    flip = probe.mirroring_is_safe
+    reason = (
+        f"A linear classifier gets {probe.accuracy:.0%} of unseen images right and {probe.mirrored_accuracy:.0%} of their "
+        f"mirror images, so mirroring {'is used' if flip else 'would change what the images show and is left out'}."
+    )
+    return Augmentation(flip=flip, translate=max(1, min(dataset.image_size) // 16)), reason
+
+
+def choose_batch_size(images: int) -> int:
+    """250 images, or fewer when an epoch would have less than twenty steps."""
+    return max(8, min(250, images // 20))
+
+
+def fitting(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
+    """The network with its stem's stride grown so that larger images cost about as much as small ones."""
+    if not isinstance(config, FastConfig):
+        return config
+    grow = max(1, round(min(dataset.image_size) / 32))
+    size = config.stem_size if grow == 1 else max(config.stem_size, grow + 1)
+    return replace(config, stem_stride=config.stem_stride * grow, stem_size=size)
+
+
+def choose_image_size(
+    uniform: tuple[int, int] | None, median: tuple[int, int], images: int, budget: float | None
+) -> int | None:
+    """Side in pixels to which images are brought, or None to keep their own.
+
+    Args:
+        uniform: height and width if all images have the same.
+        median: of height and width.
+        images: how many there are.
+        budget: seconds of the whole command.
+
+    Small images of one size are kept. Others get the more pixels the more time there is for each, and never
+    more than they have.
+    """
+    if uniform is not None and max(uniform) <= 48:
+        return None
+    each = (budget or 120.0) / max(1, images)
+    wanted = next((side for limit, side in ((0.001, 32), (0.005, 48), (0.02, 64), (0.1, 96)) if each < limit), 128)
+    available = min(uniform or median)
+    return max(8, min(wanted, available)) if available < wanted else wanted
+
+
+def evaluation_seconds(dataset: Dataset, views: int, forward: float) -> float:
+    """Time of the final evaluation, from the seconds that one view of one image takes."""
+    images = len(dataset.test) + len(dataset.val) + min(TRAIN_SAMPLE, len(dataset.train))
+    return images * views * forward
+
+
+def fit_memory(recipe: Recipe, cost: Cost, max_memory: float | None) -> tuple[Recipe, str]:
+    """Shrink the batch until the training fits into ``max_memory`` bytes; and a sentence if it had to be.
+
+    Raises:
+        UsageError: not even a batch of eight fits.
+    """
+    if max_memory is None:
+        return recipe, ""
+    left = max_memory - cost.base_bytes
+    fitting_images = math.floor(left / cost.bytes_per_image)
+    if fitting_images < 8:
+        needed = cost.base_bytes + 8 * cost.bytes_per_image
+        raise UsageError(
+            f"--max-memory {max_memory / 2**20:.0f} MiB is too small: training needs at least {needed / 2**20:.0f} MiB"
+        )
+    if fitting_images >= recipe.batch_size:
+        return recipe, ""
+    return (
+        replace(recipe, batch_size=fitting_images),
+        f"Batches of {fitting_images} instead of {recipe.batch_size} keep within {max_memory / 2**20:.0f} MiB.",
+    )
+
+
+def build_model(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int) -> Classifier:
+    """A fresh classifier: weights from the seed, normalisation and whitening from the training split alone."""
+    torch.manual_seed(seed)
+    # Enough images for the statistics of pixels and patches; not so many that large ones fill the memory.
+    sampled = max(100, min(5000, 16_000_000 // dataset.train.images[0].size))
+    sample = dataset.train.take(slice(0, None, max(1, len(dataset.train) // sampled)))
+    mean = sample.mean((0, 1, 2))
+    std = sample.std((0, 1, 2)) + 1e-3
+    network = recipe.network.build(dataset.image_size, dataset.channels, len(dataset.classes))
+    model = Classifier(network, mean, std, recipe.views)
+    initialise = getattr(network, "initialise", None)
+    if initialise is not None:
+        initialise(model.normalise(torch.from_numpy(sample)))
+    return model.to(device)
