@@ -186,7 +186,7 @@ class Folder(Reader):
         for content in self._scanned.get("train", {}).values():
             others += content.others
         if others:
-            return f"has no images that can be read, only files that end in {few(others)}"
+            return f"has no images that can be read, only other files ({few(others)})"
         return "has no images; put one folder a class with its images into it"
 
     @cached_property
@@ -251,14 +251,14 @@ def _collect(top: Path, into: _Class) -> None:
     while waiting:
         deeper = []
         for entry in _entries(waiting.pop()):
-            if entry.is_dir():
+            if _is_folder(entry):
                 if not entry.is_symlink():
                     deeper.append(Path(entry.path))
             elif _is_image(entry):
                 stat = entry.stat()
                 into.files.append(_File(entry.path, stat.st_size, stat.st_mtime_ns))
-            elif entry.is_file():
-                into.others[Path(entry.name).suffix.lower() or "no suffix"] += 1
+            else:
+                into.others[_kind(entry)] += 1
         waiting += reversed(deeper)
 
 
@@ -270,7 +270,21 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _folders(folder: Path) -> list[str]:
-    return [entry.path for entry in _entries(folder) if entry.is_dir()]
+    return [entry.path for entry in _entries(folder) if _is_folder(entry)]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # A link to itself.
+        return False
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What to call a file that is no image."""
+    if entry.is_symlink() and not Path(entry.path).exists():
+        return "broken link"
+    return (Path(entry.name).suffix.lower() or "no suffix") if Path(entry.path).is_file() else "pipe or device"
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
