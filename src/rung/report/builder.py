@@ -46,8 +46,8 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
     data, plan = _part(info, "data"), _part(info, "plan")
     outcome, timings = _part(info, "outcome"), _part(info, "timings")
     evaluation = _if_there(lambda: run.evaluation)
-    predictions = _if_there(lambda: Predictions.read(run))
-    if evaluation and predictions and int(predictions.labels.max(initial=0)) >= len(evaluation.classes):
+    predictions = _if_there(lambda: Predictions.read(run)) if evaluation else None
+    if predictions and int(predictions.labels.max(initial=0)) >= len(evaluation.classes):
         predictions = None
     examples, sheet = _pictures(predictions, dataset)
     matrix = confusion.picture(evaluation) if evaluation else None
