@@ -184,3 +184,13 @@ def test_unchanged_files_are_read_once(tmp_path: Path, monkeypatch: pytest.Monke
     expected = Cache().content_hash([("train", file)])
     monkeypatch.setattr(module.hashlib, "file_digest", lambda *_: pytest.fail("read again"))
     assert Cache().content_hash([("train", file)]) == expected
+
+
+def test_another_process_is_faster_where_locks_do_not_work(cache_dir: Path) -> None:
+    def beaten(folder: Path) -> None:
+        other = cache_dir / "kind" / "key"
+        other.mkdir()
+        (other / "value").write_text("theirs")
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    assert Cache().entry("kind", "key", read, beaten) == "theirs"

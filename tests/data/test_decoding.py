@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from rung.data import decoding, find_source, load, materialise
@@ -116,6 +118,20 @@ def test_two_processes_at_once(class_folders: ClassFolders, cache_dir: Path, tmp
     found = {process.communicate(timeout=60)[0].strip() for process in processes}
     assert found == {load(tmp_path).fingerprint}
     assert len(entries(cache_dir)) == 1
+
+
+@pytest.mark.parametrize("count", [10, 14])
+def test_data_that_changes_while_it_is_read(count: int, encoded: Callable[..., bytes], tmp_path: Path) -> None:
+    def write(rows: int) -> None:
+        images = pa.array([{"bytes": encoded(row), "path": None} for row in range(rows)])
+        parquet.write_table(pa.table({"image": images, "label": [row % 2 for row in range(rows)]}), path)
+
+    path = tmp_path / "data.parquet"
+    write(12)
+    source = find_source(path)
+    write(count)
+    with pytest.raises(DataError, match="changed while it was read"):
+        materialise(source)
 
 
 def test_memory_is_bounded(tmp_path: Path) -> None:

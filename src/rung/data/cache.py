@@ -152,8 +152,12 @@ class Cache:
                     if final.exists():
                         shutil.rmtree(final)
                     building.rename(final)
-                except BaseException:
+                except BaseException as error:
                     shutil.rmtree(building, ignore_errors=True)
+                    # Where locks do not work, another process may have been faster.
+                    if isinstance(error, OSError):
+                        with contextlib.suppress(*_DAMAGED):
+                            return read(final)
                     raise
             return read(final)
         except OSError as error:

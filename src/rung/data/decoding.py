@@ -114,7 +114,7 @@ def _decode_into(folder: Path, source: Source, size: Size, progress: Progress, w
         warnings.simplefilter("ignore")
         header = _header(0, size, channels)
         stream.write(header)
-        for batch, pixels, reasons in _decoded(source.reader.batches(), size, channels, workers):
+        for batch, pixels, reasons in _decoded(_checked(source), size, channels, workers):
             readable = np.array([reason is None for reason in reasons], bool)
             unreadable += [[name, reason] for name, reason in zip(batch.names, reasons, strict=True) if reason]
             chosen = np.ascontiguousarray(pixels[readable] if not readable.all() else pixels)
@@ -128,6 +128,8 @@ def _decode_into(folder: Path, source: Source, size: Size, progress: Progress, w
             parts.append(np.full(len(chosen), SPLITS.index(batch.split), np.uint8))
             done, kept = done + len(reasons), kept + len(chosen)
             progress("Decoding the images", done, total)
+        if done != total:
+            raise _changed(source)
         final = _header(kept, size, channels)
         assert len(final) == len(header)
         stream.seek(0)
@@ -139,6 +141,17 @@ def _decode_into(folder: Path, source: Source, size: Size, progress: Progress, w
     with (folder / "about.json").open("wb") as stream:
         stream.write(json.dumps(about).encode())
         _flush(stream)
+
+
+def _checked(source: Source) -> Iterator[Batch]:
+    for batch in source.reader.batches():
+        if not len(batch.images) == len(batch.labels) == len(batch.names):
+            raise _changed(source)
+        yield batch
+
+
+def _changed(source: Source) -> DataError:
+    return DataError(f"{source.origin} changed while it was read; start again when it is complete")
 
 
 def _flush(stream: BinaryIO) -> None:
