@@ -65,7 +65,7 @@ def probe(split: Split, classes: int, seed: int, sample: int = 2000) -> Probe:
 
 def _shrunk(images: npt.NDArray[np.uint8], side: int = 8) -> Floats:
     """Images of at most about ``side`` pixels a side by averaging blocks, flattened, with a constant column."""
-    count, height, width, channels = images.shape
+    count, height, width, _ = images.shape
     rows, columns = max(1, height // side), max(1, width // side)
     images = images[:, : height // rows * rows, : width // columns * columns]
     # Summing whole slices is many times as fast as averaging over two short axes of a small view.

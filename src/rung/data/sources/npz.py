@@ -20,8 +20,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from rung.data.arrays import Layout, check_pixel_types, find_layout, find_scale, pixel_range, to_images
 from rung.data.cache import Cache
-from rung.data.dataset import Images
 from rung.data.labels import Indexed, few, index_labels
 from rung.data.progress import Progress
 from rung.data.source import SPLITS, Batch, Inspection, Reader, summarise
@@ -81,23 +81,23 @@ class Npz(Reader):
 
     def inspect(self, progress: Progress) -> Inspection:
         indexed = self._indexed
-        shapes = {split: self._layout(split)[1] for split in indexed.labels}
-        if len({shape[:2] for shape in shapes.values()}) > 1:
-            told = ", ".join(f"{split} {shape[0]}×{shape[1]}" for split, shape in shapes.items())
+        layouts = {split: self._layout(split) for split in indexed.labels}
+        if len({(layout.height, layout.width) for layout in layouts.values()}) > 1:
+            told = ", ".join(f"{split} {layout.height}×{layout.width}" for split, layout in layouts.items())
             raise DataError(f"{self._path} has images of different sizes in its splits: {told}")
         self._scale  # noqa: B018 - refuses unusable pixels now rather than while decoding.
-        height, width, _ = shapes["train"]
-        channels = max(1 if shape[2] == 1 else 3 for shape in shapes.values())
-        summary = summarise(indexed.labels, indexed.classes, [(height, width)], channels)
+        channels = max(1 if layout.channels == 1 else 3 for layout in layouts.values())
+        first = layouts["train"]
+        summary = summarise(indexed.labels, indexed.classes, [(first.height, first.width)], channels)
         return Inspection(indexed.classes, summary, indexed.notes)
 
     def batches(self) -> Iterator[Batch]:
         for split, labels in self._indexed.labels.items():
-            first, _ = self._layout(split)
+            layout = self._layout(split)
             stored = self._pairs[split][0]
             start = 0
             for values in self._chunks(stored):
-                images = _channels_last(self._bytes(values), first)
+                images = to_images(values, layout, self._scale)
                 rows = range(start, start + len(images))
                 names = [f"{stored.member}, image {row}" for row in rows]
                 yield Batch(split, images, labels[start : start + len(images)], names)
@@ -185,25 +185,8 @@ class Npz(Reader):
         names = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in listed]
         return tuple(names) if names and len(set(names)) == len(names) else None
 
-    def _layout(self, split: str) -> tuple[bool, tuple[int, int, int]]:
-        """Whether channels come first, and (height, width, channels) of the images of a split."""
-        stored = self._pairs[split][0]
-        shape = stored.shape[1:]
-        if len(shape) == 2:
-            first, found = False, (*shape, 1)
-        elif len(shape) == 3 and shape[2] in (1, 3, 4):
-            first, found = False, shape
-        elif len(shape) == 3 and shape[0] in (1, 3, 4):
-            first, found = True, (shape[1], shape[2], shape[0])
-        else:
-            raise DataError(
-                f"{self._path} has images of the shape {stored.shape}; "
-                "it must be (N, H, W), (N, H, W, C) or (N, C, H, W) with C 1, 3 or 4"
-            )
-        height, width, channels = found
-        if not 0 < height * width <= 2**24:
-            raise DataError(f"{self._path} has images of {height} × {width} pixels, which cannot be trained on")
-        return first, (height, width, channels)
+    def _layout(self, split: str) -> Layout:
+        return find_layout(self._pairs[split][0].shape, str(self._path))
 
     # --- pixels --------------------------------------------------------------------------------------
 
@@ -211,35 +194,13 @@ class Npz(Reader):
     def _scale(self) -> float:
         """What pixels are multiplied by to run from 0 to 255; decided by the range over all splits."""
         used = [self._pairs[split][0] for split in self._indexed.labels]
-        kinds = {stored.dtype.kind for stored in used}
-        if not kinds <= set("buif"):
-            raise DataError(f"{self._path} has images of the type {used[0].dtype}; use bytes, or numbers from 0 to 255")
-        if all(stored.dtype == np.uint8 for stored in used):
+        dtypes = [stored.dtype for stored in used]
+        check_pixel_types(dtypes, str(self._path))
+        if all(dtype == np.uint8 for dtype in dtypes):
             return 1.0
-        least, most = math.inf, -math.inf
-        for stored in used:
-            for values in self._chunks(stored):
-                low, high = float(values.min()), float(values.max())
-                if not (math.isfinite(low) and math.isfinite(high)):
-                    raise DataError(
-                        f"{self._path} has pixels that are NaN or infinite in {stored.member}; replace them first"
-                    )
-                least, most = min(least, low), max(most, high)
-        if kinds <= {"b", "f"} and least >= 0 and most <= 1:
-            return 255.0
-        if least >= 0 and most <= 255:
-            return 1.0
-        if all(stored.dtype == np.uint16 for stored in used):
-            return 255 / 65535
-        raise DataError(
-            f"{self._path} has pixels from {least:g} to {most:g}; scale them to 0..1 or 0..255 first, "
-            "so that nothing is guessed"
-        )
-
-    def _bytes(self, values: Array) -> Images:
-        if values.dtype == np.uint8:
-            return values
-        return np.asarray(np.round(values.astype(np.float64) * self._scale), np.uint8)
+        ranges = [pixel_range(self._chunks(stored), stored.member, str(self._path)) for stored in used]
+        least, most = min(low for low, _ in ranges), max(high for _, high in ranges)
+        return find_scale(dtypes, least, most, str(self._path))
 
     # --- reading -------------------------------------------------------------------------------------
 
@@ -285,15 +246,3 @@ class Npz(Reader):
         # Encrypted and exotically compressed members raise RuntimeError and NotImplementedError.
         except (zipfile.BadZipFile, OSError, EOFError, zlib.error, RuntimeError, ValueError, KeyError) as error:
             raise DataError(f"{self._path} cannot be read ({' '.join(str(error).split())}); save it again") from error
-
-
-def _channels_last(images: Images, channels_first: bool) -> Images:
-    """uint8 (n, H, W, 1 or 3) from any of the layouts; alpha is laid over white."""
-    if images.ndim == 3:
-        images = images[..., None]
-    elif channels_first:
-        images = images.transpose(0, 2, 3, 1)
-    if images.shape[3] == 4:
-        alpha = images[..., 3:].astype(np.uint16)
-        images = ((images[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(images)
