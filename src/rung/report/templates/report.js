@@ -106,6 +106,7 @@
     title.textContent = t === p ? `${data.classes[t]}, answered right` : `${data.classes[t]} taken for ${data.classes[p]}`;
     const share = data.support[t] ? ` (${(count / data.support[t] * 100).toFixed(1)} % of this class)` : "";
     const some = places.length === 0 ? " None of them is kept in this page." :
+      places.length < count && places.length === 1 ? " Here is one." :
       places.length < count ? ` Here are ${places.length}, ` + (t === p ? "from the surest to the least sure." : "the surest first.") :
       count > 1 ? " The surest first." : "";
     note.textContent = `${thousands(count)} image${count === 1 ? "" : "s"}${share}, with the model's confidence.${some}`;
