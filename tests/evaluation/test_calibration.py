@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rung.evaluation.calibration import expected_calibration_error, reliability_bins
+from rung.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_bins
 
 
 def test_bins_are_open_below_and_closed_above():
@@ -33,3 +33,20 @@ def test_nothing_is_perfectly_calibrated():
 def test_lengths_must_agree():
     with pytest.raises(ValueError):
         reliability_bins(np.zeros(3), np.zeros(2, bool))
+
+
+def test_temperature_is_found_again():
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (20_000, 5))
+    true = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.array([random.choice(5, p=row) for row in true])
+    for temperature in (0.5, 1.0, 3.0):
+        flawed = np.exp(logits * temperature)
+        flawed /= flawed.sum(1, keepdims=True)
+        assert fit_temperature(flawed, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_temperature_stays_in_bounds_when_every_answer_is_right():
+    sure = np.full((10, 2), 1e-9)
+    sure[:, 0] = 1
+    assert 0.05 <= fit_temperature(sure, np.zeros(10, np.int64)) <= 20

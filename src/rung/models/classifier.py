@@ -23,10 +23,14 @@ class Classifier(nn.Module):
         std: their standard deviation.
         views: how many versions of an image are averaged to predict it: 1 as it is, 2 with its mirror
             image, 6 with both also shifted by a pixel (Jordan 2024, arXiv:2404.00498, section 3.2).
+
+    ``temperature``, 1 until somebody sets it, divides the logits before they become probabilities; it changes how
+    sure the answers are, not which they are.
     """
 
     mean: Tensor
     std: Tensor
+    temperature: Tensor
 
     def __init__(self, network: nn.Module, mean: npt.ArrayLike, std: npt.ArrayLike, views: int = 1) -> None:
         super().__init__()
@@ -34,6 +38,7 @@ class Classifier(nn.Module):
         self.views = views
         self.register_buffer("mean", torch.as_tensor(np.asarray(mean), dtype=torch.float32))
         self.register_buffer("std", torch.as_tensor(np.asarray(std), dtype=torch.float32))
+        self.register_buffer("temperature", torch.tensor(1.0))
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, C) to float32 (N, C, H, W) with mean 0 and deviation 1, channels last in memory."""
@@ -52,7 +57,7 @@ class Classifier(nn.Module):
             logits = self.network(view.contiguous(memory_format=torch.channels_last)).float() * weight
             total = logits if total is None else total + logits
         assert total is not None
-        return total.softmax(1)
+        return (total / self.temperature).softmax(1)
 
 
 def _views(images_NCHW: Tensor, count: int) -> Iterator[tuple[Tensor, float]]:
