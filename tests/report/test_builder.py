@@ -228,6 +228,12 @@ def test_a_missing_part_of_the_run_is_tolerated(make_run, part):
     report(run, dataset)
 
 
+def test_a_recipe_of_parts_is_told_part_by_part(make_run):
+    run, dataset = make_run(recipe={"network": {"stages": [[32, 32], [64, 64]]}, "augmentation": {"flip": False}})
+    page = report(run, dataset)
+    assert "network stages" in page.text and "32, 32 | 64, 64" in page.text and "augmentation flip" in page.text
+
+
 def test_a_damaged_file_is_an_error(make_run):
     run, dataset = make_run()
     (run.path / "evaluation.json").write_text("{")

@@ -279,9 +279,13 @@ def _known(value: Any, shown: Any) -> str | None:
     return None if value is None else str(shown(value))
 
 
-def _flat(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(name, value) for a table, underscores as spaces."""
-    return [(name.replace("_", " "), text.humanise(value)) for name, value in values.items()]
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """(name, value) for a table, parts of parts in rows of their own, underscores as spaces."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        spoken = prefix + str(name).replace("_", " ")
+        rows += _flat(value, f"{spoken} ") if isinstance(value, dict) and value else [(spoken, text.humanise(value))]
+    return rows
 
 
 def _findings(run: Run) -> list[dict[str, Any]]:

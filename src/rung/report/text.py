@@ -67,6 +67,8 @@ def humanise(value: Any) -> str:
     if isinstance(value, float):
         return count(value) if value.is_integer() and abs(value) >= 10_000 else f"{value:.5g}"
     if isinstance(value, list | tuple):
+        if value and all(isinstance(item, list | tuple) for item in value):
+            return " | ".join(humanise(item) for item in value)
         return ", ".join(humanise(item) for item in value) or "none"
     if isinstance(value, dict):
         return ", ".join(f"{name}: {humanise(item)}" for name, item in value.items()) or "none"
