@@ -42,7 +42,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def rung(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 
@@ -89,6 +91,8 @@ def train(
             started=STARTED,
         )
     _print_evaluation(run, as_json)
+    if run.status == "interrupted":
+        raise typer.Exit(130)
 
 
 @app.command()
@@ -158,7 +162,7 @@ def main() -> None:
     except RungError as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted; `rung train --resume RUN` goes on from the last checkpoint", 130)
+        _fail("interrupted", 130)
     except BrokenPipeError:
         # Whoever read the output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

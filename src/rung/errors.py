@@ -9,7 +9,7 @@ class RungError(Exception):
     """Anything that rung refuses. Base class of every error below; exit code 1."""
 
 
-class DataError(RungError):
+class DataError(RungError, ValueError):
     """The images or labels cannot be used as they are."""
 
 

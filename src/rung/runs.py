@@ -183,6 +183,20 @@ class Run:
         except (OSError, ValueError, pa.ArrowException) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
 
+    def report(self) -> Path:
+        """The path of ``report.html``, which is written anew if it is missing.
+
+        Raises:
+            RunError: a file of the run is damaged, or its folder cannot be written to.
+        """
+        path = self.path / REPORT
+        if not path.is_file():
+            # The one thing that this module takes from above, for the sake of who has a run in hand.
+            from rung.pipeline import report
+
+            report(self)
+        return path
+
     # --- writing ---------------------------------------------------------------------------------
 
     def update(self, **changes: Any) -> None:

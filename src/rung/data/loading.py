@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +142,44 @@ def materialise(
         unreadable=decoded.unreadable,
         notes=tuple(notes),
     )
+
+
+def whole(
+    source: Source,
+    *,
+    classes: Sequence[str],
+    image_size: Size,
+    channels: int,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Split:
+    """All images of a source in one split, labelled with the classes of another data set: to evaluate a model on.
+
+    Args:
+        source: from :func:`find_source`; a class may have any number of images.
+        classes: names that its classes must be among; a label is a position in them.
+        image_size: (height, width) in pixels, whatever the source's own size is.
+        channels: 1 or 3, whatever the source has.
+        cache_dir, progress, workers: as of :func:`materialise`.
+
+    Returns:
+        A split named ``"test"``.
+
+    Raises:
+        DataError: the source has other classes, images that cannot be read (more than 1 % of them), or the disk is
+            full.
+    """
+    position = {name: index for index, name in enumerate(classes)}
+    unknown = [name for name in source.classes if name not in position]
+    if unknown:
+        raise DataError(
+            f"{source.origin} has classes that the model does not know ({few(unknown)}); it knows {few(classes, 10)}"
+        )
+    source = replace(source, summary=replace(source.summary, channels=channels))
+    decoded = decode(source, image_size, Cache(cache_dir), progress or silent, workers or _cores())
+    labels = np.array([position[name] for name in source.classes], np.int64)[decoded.labels]
+    return Split("test", decoded.images, np.arange(len(labels)), labels, decoded.files)
 
 
 def _cut(rows: Rows, decoded: Decoded, size: int, seed: int, purpose: str) -> tuple[Rows, Rows]:

@@ -34,7 +34,7 @@ class Probe:
         """
         drop = self.accuracy - self.mirrored_accuracy
         noise = 2 * (2 * max(self.accuracy * (1 - self.accuracy), 1e-4) / self.images) ** 0.5
-        return drop <= max(0.1 * self.accuracy, noise)
+        return bool(drop <= max(0.1 * self.accuracy, noise))
 
 
 def probe(split: Split, classes: int, seed: int, sample: int = 2000) -> Probe:
@@ -48,8 +48,7 @@ def probe(split: Split, classes: int, seed: int, sample: int = 2000) -> Probe:
     """
     chosen = np.sort(np.random.default_rng((seed, 9)).permutation(len(split))[:sample])
     labels = split.labels[chosen]
-    images = split.take(chosen)
-    pixels, mirrored = _shrunk(images), _shrunk(images[:, :, ::-1])
+    pixels, mirrored = _both_sides(split, chosen)
     learn = np.arange(len(chosen)) % 2 == 0
     if learn.all():
         return Probe(1 / classes, 1 / classes, 1)
@@ -63,21 +62,34 @@ def probe(split: Split, classes: int, seed: int, sample: int = 2000) -> Probe:
     return Probe(accuracy(pixels), accuracy(mirrored), int((~learn).sum()))
 
 
+def _both_sides(split: Split, chosen: npt.NDArray[np.int64], piece: int = 128) -> tuple[Floats, Floats]:
+    """The chosen images, shrunk, as they are and mirrored; a few at a time, because photographs are large."""
+    pixels, mirrored = [], []
+    for start in range(0, len(chosen), piece):
+        images = split.take(chosen[start : start + piece])
+        pixels.append(_shrunk(images))
+        mirrored.append(_shrunk(images[:, :, ::-1]))
+    return np.concatenate(pixels), np.concatenate(mirrored)
+
+
 def _shrunk(images: npt.NDArray[np.uint8], side: int = 8) -> Floats:
     """Images of at most about ``side`` pixels a side by averaging blocks, flattened, with a constant column."""
     count, height, width, _ = images.shape
     rows, columns = max(1, height // side), max(1, width // side)
     images = images[:, : height // rows * rows, : width // columns * columns]
     # Summing whole slices is many times as fast as averaging over two short axes of a small view.
-    summed = sum(images[:, row::rows].astype(np.float32) for row in range(rows))
-    summed = sum(summed[:, :, column::columns] for column in range(columns))
-    flat = np.asarray(summed, np.float64).reshape(count, -1) / (rows * columns)
+    narrow = images[:, ::rows].astype(np.float32)
+    for row in range(1, rows):
+        narrow += images[:, row::rows]
+    small = narrow[:, :, ::columns].astype(np.float64)
+    for column in range(1, columns):
+        small += narrow[:, :, column::columns]
+    flat = small.reshape(count, -1) / (rows * columns)
     return np.hstack([flat, np.full((count, 1), 255.0)])
 
 
 def _ridge(inputs: Floats, targets: Floats) -> Floats:
     """Weights that minimise the squared error plus a penalty of a tenth of the inputs' mean variance."""
-    gram = inputs.T @ inputs
+    gram = np.asarray(inputs.T @ inputs, np.float64)
     gram[np.diag_indices_from(gram)] += 0.1 * np.trace(gram) / len(gram) + 1e-6
-    weights: Floats = np.linalg.solve(gram, inputs.T @ targets)
-    return weights
+    return np.asarray(np.linalg.solve(gram, inputs.T @ targets), np.float64)

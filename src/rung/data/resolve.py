@@ -22,7 +22,11 @@ _VERSION = 1
 
 
 def find_source(
-    data: str | os.PathLike[str], *, cache_dir: str | os.PathLike[str] | None = None, progress: Progress | None = None
+    data: str | os.PathLike[str],
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    training: bool = True,
 ) -> Source:
     """Find a data set and look at it, without decoding its images.
 
@@ -36,6 +40,7 @@ def find_source(
         cache_dir: where to keep downloads and decoded images; by default ``$RUNG_CACHE``, else the
             platform's cache folder for this user.
         progress: told how far a download or a long look is.
+        training: whether a classifier shall be trained on it, for which each class must have enough images.
 
     Raises:
         DataError: there is no such data, it is in no known format, or no classifier can be trained on it.
@@ -53,8 +58,9 @@ def find_source(
         raise DataError(f"cannot read {error.filename or origin}: {error.strerror or error}") from error
     inspection = _named(inspection, name)
     summary = inspection.summary
-    cuts = ("test" not in summary.images) + ("val" not in summary.images)
-    check_classes(summary.class_counts, inspection.classes, origin, cuts)
+    if training:
+        cuts = ("test" not in summary.images) + ("val" not in summary.images)
+        check_classes(summary.class_counts, inspection.classes, origin, cuts)
     return Source(name, origin, key, inspection.classes, summary, inspection.notes, reader)
 
 

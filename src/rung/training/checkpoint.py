@@ -47,6 +47,11 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
     write_atomically(folder / STATE, content)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is something for :func:`load_checkpoint`."""
+    return (folder / STATE).is_file()
+
+
 def load_checkpoint(folder: Path, state: TrainingState) -> None:
     """Put what :func:`save_checkpoint` wrote back into a freshly built ``state``.
 
@@ -54,7 +59,7 @@ def load_checkpoint(folder: Path, state: TrainingState) -> None:
         RunError: there is no checkpoint, it is damaged, or it belongs to another network.
     """
     path = folder / STATE
-    if not path.is_file():
+    if not has_checkpoint(folder):
         raise RunError(f"{folder.parent} has no checkpoint to go on from: it has finished, or was stopped too early")
     try:
         with safe_open(path, framework="pt") as file:

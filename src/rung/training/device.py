@@ -45,9 +45,13 @@ def choose_device(name: str = "auto") -> torch.device:
     if name not in DEVICES:
         raise UsageError(f"there is no device {name!r}; choose one of {', '.join(DEVICES)}")
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("device cuda was asked for, but this torch sees no CUDA GPU; leave --device out to use the CPU")
+        raise UsageError(
+            "device cuda was asked for, but this torch sees no CUDA GPU; leave --device out to use the CPU"
+        )
     if name == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device mps was asked for, but this torch sees no Apple GPU; leave --device out to use the CPU")
+        raise UsageError(
+            "device mps was asked for, but this torch sees no Apple GPU; leave --device out to use the CPU"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

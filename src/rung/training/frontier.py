@@ -101,7 +101,7 @@ class Frontier:
         expected = self.accuracy(config, epochs, len(dataset.train))
         if self.is_familiar(dataset, probe):
             slower = expected - self.accuracy(config, epochs * 0.875, len(dataset.train))
-            sampling = (expected * (1 - expected) / len(dataset.test)) ** 0.5
+            sampling = (expected * (1 - expected) / len(dataset.test or dataset.val)) ** 0.5
             reach = 1.645 * math.hypot(self.scatter, sampling, slower)
             return expected, (max(0.0, expected - reach), min(1.0, expected + reach))
         # A network's share of the linear classifier's errors lies, from easy to hard data, between a

@@ -115,7 +115,7 @@ def fit(
             state.seconds = time.monotonic() - started
             observer.row(state)
         observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
-    if window.images and window.images >= 0.2 * steps_per_row * batches.batch_size or not state.history:
+    if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
         _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
         observer.row(state)
     if state.best:

@@ -40,7 +40,7 @@ class NetworkSize:
 
 @dataclass(frozen=True)
 class Cost:
-    """What training a network costs here: seconds for one image, in a training step and in one forward pass, and bytes."""
+    """What training a network costs here: seconds an image, in a training step and in one forward pass; and bytes."""
 
     size: NetworkSize
     step: float

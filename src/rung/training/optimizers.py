@@ -26,8 +26,8 @@ def orthogonalise(gradient: Tensor, iterations: int = 3) -> Tensor:
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = gradient.shape[0] > gradient.shape[1]
-    x = gradient.T if tall else gradient
-    x = x / (x.norm() + 1e-7)
+    matrix = gradient.T if tall else gradient
+    x: Tensor = matrix / (matrix.norm() + 1e-7)
     for _ in range(iterations):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x

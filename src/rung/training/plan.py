@@ -92,6 +92,7 @@ def make_plan(
     max_memory: float | None = None,
     network: NetworkConfig | None = None,
     seed: int = 0,
+    report_seconds: float = REPORT_SECONDS,
 ) -> Plan:
     """Choose what to train.
 
@@ -105,11 +106,11 @@ def make_plan(
         max_memory: bytes that the process may use at its peak, at most.
         network: instead of the planner's choice.
         seed: of the trial steps.
+        report_seconds: for what comes after training and evaluation.
 
     Raises:
         UsageError: the time is too short for a single step, or the memory too small for the smallest batch.
     """
-    device = torch.device(machine.device)
     frontier = Frontier.load()
     augmentation, why = choose_augmentation(dataset, probe)
     recipe = Recipe(
@@ -130,8 +131,8 @@ def make_plan(
         if epochs is not None or seconds is None:
             return epochs or 1.0
         size = network_size(config, dataset)
-        share = (size.multiply_adds / known.size.multiply_adds) ** 0.9
-        left = seconds - evaluation_seconds(dataset, recipe.views, known.forward * share) - REPORT_SECONDS
+        share = float((size.multiply_adds / known.size.multiply_adds) ** 0.9)
+        left = seconds - evaluation_seconds(dataset, recipe.views, known.forward * share) - report_seconds
         return left / (known.step * share * len(dataset.train))
 
     config = fitting(network, dataset) if network else fitting(frontier.networks[0], dataset)
@@ -154,8 +155,8 @@ def make_plan(
     steps = int(count * (len(dataset.train) // recipe.batch_size))
     if steps < 1:
         raise UsageError(
-            f"the budget leaves no time for a single training step: {format_duration(max(0.0, seconds or 0.0))} are left "
-            f"and a step takes {format_duration(known.step * recipe.batch_size)}; give a larger --budget"
+            f"the budget leaves no time for a single training step: {format_duration(max(0.0, seconds or 0.0))} are "
+            f"left and a step takes {format_duration(known.step * recipe.batch_size)}; give a larger --budget"
         )
     if recipe.views == 2 and evaluation_seconds(dataset, 6, known.forward) < SHIFTS_SHARE * (seconds or math.inf):
         recipe = replace(recipe, views=6)
@@ -173,7 +174,7 @@ def make_plan(
         precision=machine.precision,
         expected_accuracy=expected,
         expected_accuracy_interval=interval,
-        expected_seconds={"start": spent, "training": training, "evaluation": evaluation, "report": REPORT_SECONDS},
+        expected_seconds={"start": spent, "training": training, "evaluation": evaluation, "report": report_seconds},
         reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
     )
 
@@ -181,9 +182,10 @@ def make_plan(
 def choose_augmentation(dataset: Dataset, probe: Probe) -> tuple[Augmentation, str]:
     """Mirror images where they are safe, shifts of a sixteenth of the side; and a sentence that says why."""
     flip = probe.mirroring_is_safe
+    consequence = "is used" if flip else "would change what the images show and is left out"
     reason = (
-        f"A linear classifier gets {probe.accuracy:.0%} of unseen images right and {probe.mirrored_accuracy:.0%} of their "
-        f"mirror images, so mirroring {'is used' if flip else 'would change what the images show and is left out'}."
+        f"A linear classifier gets {probe.accuracy:.0%} of unseen images right and {probe.mirrored_accuracy:.0%} of "
+        f"their mirror images, so mirroring {consequence}."
     )
     return Augmentation(flip=flip, translate=max(1, min(dataset.image_size) // 16)), reason
 

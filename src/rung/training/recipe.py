@@ -24,8 +24,8 @@ class Recipe:
         weight_decay: of SGD, as the share of a weight that a step at the peak rate takes away.
         label_smoothing: probability taken from the true class and spread over all (Szegedy et al. 2016,
             arXiv:1512.00567).
-        warmup: share of the training in which the rates rise to their peaks; afterwards they fall
-            linearly to zero.
+        warmup: share of the training in which the rates rise to their peaks.
+        decay: power of the fall to zero afterwards: 1 falls linearly, 2 spends more time at small rates.
         augmentation: how the training images are varied.
         views: versions of an image that are averaged to predict it, see ``Classifier``.
     """
@@ -40,6 +40,7 @@ class Recipe:
     weight_decay: float = 0.004
     label_smoothing: float = 0.2
     warmup: float = 0.0
+    decay: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     views: int = 2
 
@@ -47,7 +48,7 @@ class Recipe:
         """The share of the peak learning rates to use when ``progress`` (0 to 1) of the training is done."""
         if progress < self.warmup:
             return progress / self.warmup
-        return max(0.0, (1 - progress) / (1 - self.warmup))
+        return float(max(0.0, (1 - progress) / (1 - self.warmup)) ** self.decay)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON."""

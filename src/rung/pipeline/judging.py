@@ -1,0 +1,69 @@
+"""The metrics of a trained classifier on the splits of its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.data import Dataset, Split
+from rung.errors import RunError
+from rung.evaluation.calibration import fit_temperature
+from rung.evaluation.metrics import evaluate
+from rung.evaluation.result import Evaluation
+from rung.models.classifier import Classifier, predict
+from rung.training.plan import TRAIN_SAMPLE
+
+Probabilities = npt.NDArray[np.float32]
+
+
+def judge(
+    model: Classifier, dataset: Dataset, precision: str, *, calibrate: bool = False, **measured: float
+) -> tuple[Evaluation, Probabilities]:
+    """Evaluate on the test split.
+
+    Args:
+        model: what to judge.
+        dataset: its test split gives the metrics; accuracies on the whole validation split and on a sample of the
+            training split stand beside them.
+        precision: of the arithmetic.
+        calibrate: whether to set the temperature of ``model`` first, so that its probabilities can be believed.
+        measured: ``seconds``, ``wall_seconds`` and ``images_per_second`` of the training, passed through.
+
+    Returns:
+        The evaluation, and the probabilities of the test images, float32 (N, K).
+
+    Raises:
+        RunError: the classifier gives probabilities that are not numbers.
+    """
+    chosen = np.arange(0, len(dataset.train), max(1, len(dataset.train) // TRAIN_SAMPLE))
+    sample = dataset.train.subset(chosen)
+    on_train = probabilities_of(model, sample, precision)
+    on_val = probabilities_of(model, dataset.val, precision)
+    if calibrate:
+        model.temperature.mul_(fit_temperature(on_val, dataset.val.labels))
+    given: dict[str, Any] = {
+        "train_accuracy": _accuracy(on_train, sample),
+        "val_accuracy": _accuracy(on_val, dataset.val),
+        "val_images": len(dataset.val),
+        **measured,
+    }
+    probabilities = probabilities_of(model, dataset.test, precision)
+    return evaluate(probabilities, dataset.test.labels, dataset.classes, **given), probabilities
+
+
+def probabilities_of(model: Classifier, split: Split, precision: str) -> Probabilities:
+    """Class probabilities of every image of a split, float32 (N, K).
+
+    Raises:
+        RunError: some are not numbers.
+    """
+    probabilities = predict(model, split, precision=precision)
+    if not np.isfinite(probabilities).all():
+        raise RunError("the network has diverged: its probabilities are not numbers; train again with another --seed")
+    return probabilities
+
+
+def _accuracy(probabilities: Probabilities, split: Split) -> float:
+    return float((probabilities.argmax(1) == split.labels).mean())

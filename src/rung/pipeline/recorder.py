@@ -1,0 +1,99 @@
+"""What is kept of a training while it runs: history, TensorBoard events and checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rung.events import EventWriter
+from rung.progress import TrainingDisplay
+from rung.runs import CHECKPOINT, Run
+from rung.training.checkpoint import save_checkpoint
+from rung.training.clocks import Clock
+from rung.training.loop import TrainingState
+from rung.training.session import DisplayObserver
+
+# Seconds between two checkpoints.
+CHECKPOINT_SECONDS = 20.0
+# Seconds between two writings of the history, each of which waits for the disk.
+HISTORY_SECONDS = 1.0
+
+
+class Recorder:
+    """The :class:`~rung.training.loop.Observer` of a run.
+
+    It also tells the clock, row by row, how long everything after the training will take, and when the user asks
+    to stop, it saves the state from which an uninterrupted training would have gone on.
+
+    Args:
+        run: where to write.
+        clock: of the training.
+        display: where to show the progress.
+        steps_per_epoch: turns steps into epochs.
+        seconds_after: the time that everything after the training takes, from the seconds that one image takes
+            in a forward pass and from how many times as slow as at the beginning that is.
+        interrupted: whether the user has asked to stop.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        clock: Clock,
+        display: TrainingDisplay,
+        *,
+        steps_per_epoch: int,
+        seconds_after: Callable[[float, float], float],
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._run = run
+        self._clock = clock
+        self._display = display
+        self._shown = DisplayObserver(display, steps_per_epoch)
+        self._seconds_after = seconds_after
+        self._interrupted = interrupted
+        self._stopped = False
+        self._first_forward: float | None = None
+        self._checkpointed = time.monotonic()
+        self._written = -HISTORY_SECONDS
+        self._unwritten: TrainingState | None = None
+        self._events = EventWriter(run.path)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self._write_history()
+        finally:
+            self._events.close()
+
+    def step(self, state: TrainingState, progress: float, seconds_left: float) -> None:
+        self._shown.step(state, progress, seconds_left)
+        if self._interrupted() and not self._stopped:
+            self._stopped = True
+            self._save(state)
+            self._display.message("Stopped. The best weights so far are evaluated; Ctrl-C again leaves at once.")
+
+    def row(self, state: TrainingState) -> None:
+        self._shown.row(state)
+        self._events.write(state.history[-1])
+        self._unwritten = state
+        if time.monotonic() - self._written >= HISTORY_SECONDS:
+            self._write_history()
+        forward = state.evaluation_seconds_per_image
+        self._first_forward = self._first_forward or forward
+        # When the computer has slowed down, everything after the training will take longer, too.
+        self._clock.reserve(self._seconds_after(forward, max(1.0, forward / self._first_forward)))
+        # After a stop a row is added that an uninterrupted training would not have had.
+        if not self._stopped and time.monotonic() - self._checkpointed >= CHECKPOINT_SECONDS:
+            self._save(state)
+
+    def _write_history(self) -> None:
+        if self._unwritten is not None:
+            self._run.write_history(self._unwritten.history)
+            self._unwritten = None
+            self._written = time.monotonic()
+
+    def _save(self, state: TrainingState) -> None:
+        save_checkpoint(self._run.path / CHECKPOINT, state)
+        self._checkpointed = time.monotonic()

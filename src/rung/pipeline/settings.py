@@ -1,0 +1,92 @@
+"""What a user asks of a training, checked."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+from dataclasses import dataclass
+
+from rung.budget import parse_duration
+from rung.errors import RunError, UsageError
+from rung.runs import RUN, Run
+
+# Seconds, where neither a budget nor a number of epochs is given.
+DEFAULT_BUDGET = 120.0
+MOST_EPOCHS = 1e6
+MOST_PIXELS = 1024
+PRECISIONS = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The arguments of :func:`rung.pipeline.train`, which says what each of them means; ``budget`` is in seconds."""
+
+    data: str
+    budget: float | None
+    epochs: float | None
+    seed: int
+    image_size: int | None
+    device: str
+    precision: str | None
+    threads: int | None
+    max_memory: float | None
+
+    def command(self) -> str:
+        """The command line that does the same."""
+        words = ["rung", "train", self.data]
+        words += ["--epochs", f"{self.epochs:g}"] if self.epochs else ["--budget", f"{self.budget:g}s"]
+        for name in ("seed", "image_size", "precision", "threads"):
+            value = getattr(self, name)
+            if value is not None and (name != "seed" or value):
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--device", self.device] if self.device != "auto" else []
+        words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
+        return shlex.join(words)
+
+
+def check_settings(
+    *,
+    data: str | os.PathLike[str],
+    budget: str | float | None,
+    epochs: float | None,
+    seed: int,
+    image_size: int | None,
+    device: str,
+    precision: str | None,
+    threads: int | None,
+    max_memory: float | None,
+) -> Settings:
+    """The settings, if they make sense.
+
+    Raises:
+        UsageError: one is out of its range, or contradicts another.
+    """
+    if budget is not None and epochs is not None:
+        raise UsageError("a budget and a number of epochs contradict each other; give one of them")
+    if epochs is not None and not 0 < epochs < MOST_EPOCHS:
+        raise UsageError(f"the number of epochs must be above 0 and below a million, not {epochs:g}")
+    if seed < 0:
+        raise UsageError(f"the seed must be 0 or more, not {seed}")
+    if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
+        raise UsageError(f"the image size must lie between 1 and {MOST_PIXELS} pixels, not {image_size}")
+    if precision is not None and precision not in PRECISIONS:
+        raise UsageError(f"the precision must be {' or '.join(PRECISIONS)}, not {precision!r}")
+    if threads is not None and threads < 1:
+        raise UsageError(f"the number of threads must be at least 1, not {threads}")
+    if max_memory is not None and not 0 < max_memory < math.inf:
+        raise UsageError("the memory must be more than nothing, and finite")
+    seconds = None if epochs is not None else parse_duration(DEFAULT_BUDGET if budget is None else budget)
+    return Settings(os.fspath(data), seconds, epochs, seed, image_size, device, precision, threads, max_memory)
+
+
+def settings_of(run: Run) -> Settings:
+    """The settings that a run was started with.
+
+    Raises:
+        RunError: ``run.json`` has none, or none that make sense.
+    """
+    try:
+        return check_settings(**run.info["settings"])
+    except (KeyError, TypeError, UsageError) as error:
+        raise RunError(f"{run.path / RUN} has no complete settings: {error}") from error

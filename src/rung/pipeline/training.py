@@ -1,0 +1,329 @@
+"""One run from its settings to its report: the stages in their order, and what they tell each other."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rung.errors import RunError
+from rung.pipeline.settings import Settings, check_settings, settings_of
+from rung.progress import SilentDisplay, TrainingDisplay
+from rung.runs import CHECKPOINT, EVALUATION, RUN, Epoch, Run
+
+if TYPE_CHECKING:
+    import torch
+
+    from rung.data import Dataset
+    from rung.training.clocks import Clock
+    from rung.training.loop import TrainingState
+    from rung.training.recipe import Recipe
+
+# Seconds that the interpreter needs to leave after the last file is written.
+EXIT_SECONDS = 0.3
+
+
+def train(
+    data: str | os.PathLike[str] = "digits",
+    budget: str | float | None = None,
+    *,
+    epochs: float | None = None,
+    seed: int = 0,
+    image_size: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    precision: str | None = None,
+    threads: int | None = None,
+    max_memory: float | None = None,
+    display: TrainingDisplay | None = None,
+    started: float | None = None,
+) -> Run:
+    """Plan, train, evaluate and report, all within a budget of time.
+
+    Args:
+        data: a name (``"digits"``, ``"cifar10"``, …) or a path, see :func:`rung.data.find_source`.
+        budget: wall clock for everything, as seconds or like ``"90s"``, ``"2m"``, ``"1h30m"``; 2 minutes
+            unless ``epochs`` is given.
+        epochs: passes over the training images instead of a budget, above 0. The same seed on the same
+            computer with the same number of threads then gives the same weights, bit for bit.
+        seed: of the splits, the weights, the orders and the augmentation; 0 or more.
+        image_size: side in pixels to which images are brought; by default their own where they are small
+            and equal, otherwise the planner's choice.
+        out: the run folder to make; by default ``runs/NAME-DATE-TIME``.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        precision: ``"float32"`` or ``"bfloat16"``; by default the faster one, measured.
+        threads: CPU threads; by default one a core.
+        max_memory: bytes that the process may use at its peak.
+        display: where progress is shown; by default nowhere.
+        started: when the budget began to run, on :func:`time.monotonic`'s clock; by default now.
+
+    Returns:
+        The finished run. After an interrupt (Ctrl-C) it is that of the best weights so far.
+
+    Raises:
+        UsageError: an argument is out of its range, or the budget is too short for this data.
+        DataError: the data cannot be used.
+        RunError: the run folder cannot be written.
+    """
+    started = time.monotonic() if started is None else started
+    settings = check_settings(
+        data=data,
+        budget=budget,
+        epochs=epochs,
+        seed=seed,
+        image_size=image_size,
+        device=device,
+        precision=precision,
+        threads=threads,
+        max_memory=max_memory,
+    )
+    display = display or SilentDisplay()
+    try:
+        return _Training(settings, display, started).begin(Path(out) if out is not None else None)
+    finally:
+        display.finish()
+
+
+def resume(
+    path: str | os.PathLike[str], *, display: TrainingDisplay | None = None, started: float | None = None
+) -> Run:
+    """Go on with a run that was stopped, from its last checkpoint; what it used of its budget counts.
+
+    Args:
+        path: the run folder.
+        display: where progress is shown; by default nowhere.
+        started: when this command began, on :func:`time.monotonic`'s clock; by default now.
+
+    Raises:
+        RunError: there is no such run, it has finished, or a file of it is damaged.
+        DataError: its data is gone or has changed.
+    """
+    started = time.monotonic() if started is None else started
+    run = Run(path)
+    if run.status == "finished":
+        raise RunError(f"the run {run.path} has finished; there is nothing to go on with")
+    display = display or SilentDisplay()
+    try:
+        return _Training(settings_of(run), display, started).go_on(run)
+    finally:
+        display.finish()
+
+
+class _Training:
+    """The stages share the settings, the display, and the times that they took."""
+
+    def __init__(self, settings: Settings, display: TrainingDisplay, started: float) -> None:
+        self.settings = settings
+        self.display = display
+        self.started = started
+        self.timings: dict[str, float] = {}
+        self._last = started
+
+    def begin(self, out: Path | None) -> Run:
+        from rung.data import find_source, materialise
+        from rung.pipeline.description import data_lines, describe
+        from rung.training.device import measure_machine
+        from rung.training.plan import choose_image_size
+        from rung.training.session import plan_training
+
+        settings, progress = self.settings, self.display.progress
+        device = self._device()
+        source = find_source(settings.data, progress=progress)
+        summary = source.summary
+        size = settings.image_size or choose_image_size(
+            summary.uniform_size, summary.median_size, summary.total, settings.budget
+        )
+        dataset = materialise(source, image_size=size, seed=settings.seed, progress=progress)
+        self._done("data")
+
+        machine = measure_machine(device, settings.precision)
+        spent = time.monotonic() - self.started
+        plan = plan_training(
+            dataset,
+            machine,
+            seconds=None if settings.budget is None else settings.budget - spent - EXIT_SECONDS,
+            spent=spent,
+            epochs=settings.epochs,
+            max_memory=settings.max_memory,
+            seed=settings.seed,
+        )
+        self._done("planning")
+
+        timings = {**self.timings, "before_training": time.monotonic() - self.started}
+        run = Run.create(out, dataset.name, describe(settings, dataset, plan, machine, timings))
+        self.display.start([*data_lines(dataset), *plan.lines(), f"  run folder {run.path}"])
+        with self._status_of(run):
+            self._train_and_report(run, dataset, plan.recipe, device, resumed=False)
+        return run
+
+    def go_on(self, run: Run) -> Run:
+        from rung.pipeline.afterwards import dataset_of
+        from rung.pipeline.description import data_lines
+        from rung.training.checkpoint import has_checkpoint
+        from rung.training.weights import recipe_of
+
+        recipe = recipe_of(run)
+        device = self._device()
+        dataset = dataset_of(run, self.display.progress)
+        self._done("data")
+
+        resumed = has_checkpoint(run.path / CHECKPOINT)
+        how = "from its last checkpoint" if resumed else "from the beginning, for it has no checkpoint yet"
+        self.display.start([*data_lines(dataset), f"Going on with {run.path}, {how}"])
+        with self._status_of(run):
+            run.update(status="running")
+            self._train_and_report(run, dataset, recipe, device, resumed=resumed)
+        return run
+
+    # --- the stages -------------------------------------------------------------------------------
+
+    def _device(self) -> torch.device:
+        from rung.training.device import choose_device, set_threads
+
+        set_threads(self.settings.threads)
+        device = choose_device(self.settings.device)
+        self._done("start")
+        return device
+
+    def _train_and_report(
+        self, run: Run, dataset: Dataset, recipe: Recipe, device: torch.device, *, resumed: bool
+    ) -> None:
+        from rung.pipeline.afterwards import precision_of
+        from rung.pipeline.interrupts import catch_interrupts
+        from rung.pipeline.recorder import Recorder
+        from rung.training.checkpoint import load_checkpoint
+        from rung.training.plan import evaluation_seconds
+        from rung.training.session import new_state, steps_per_epoch, total_steps, train
+
+        epochs, seconds, report_seconds = self._planned(run)
+        precision = precision_of(run)
+        state = new_state(recipe, dataset, device, self.settings.seed)
+        if resumed:
+            load_checkpoint(run.path / CHECKPOINT, state)
+        clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds)
+
+        def seconds_after(forward: float, slower: float) -> float:
+            return evaluation_seconds(dataset, recipe.views, forward) + (report_seconds + EXIT_SECONDS) * slower
+
+        with catch_interrupts() as interrupted:
+            with Recorder(
+                run,
+                clock,
+                self.display,
+                steps_per_epoch=steps_per_epoch(dataset, recipe),
+                seconds_after=seconds_after,
+                interrupted=interrupted,
+            ) as recorder:
+                train(
+                    state,
+                    dataset,
+                    recipe,
+                    clock,
+                    epochs=epochs,
+                    seconds=None if self.settings.budget is None else seconds,
+                    seed=self.settings.seed,
+                    precision=precision,
+                    observer=recorder,
+                    stop=interrupted,
+                )
+            # A Ctrl-C from here on is too late to stop anything but the report.
+            status = "interrupted" if interrupted() else "finished"
+            self._done("training")
+            self._evaluate(run, dataset, state, precision, state.step / steps_per_epoch(dataset, recipe))
+            self._done("evaluation")
+            self._report(run, dataset, status)
+
+    def _planned(self, run: Run) -> tuple[float, float, float]:
+        """Epochs, their seconds, and those of the report, as ``run.json`` has them."""
+        try:
+            plan = run.info["plan"]
+            return (
+                float(plan["epochs"]),
+                float(plan["expected_seconds"]["training"]),
+                float(plan["expected_seconds"]["report"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{run.path / RUN} has no complete plan: {error}") from error
+
+    def _clock(self, run: Run, steps: int, used: float) -> Clock:
+        from rung.training.clocks import StepClock, TimeClock
+
+        if self.settings.budget is None:
+            return StepClock(steps)
+        # Of a resumed run, the time that its earlier part had until its last checkpoint has been used.
+        earlier = float(run.info.get("timings", {}).get("before_training", 0.0)) + used if used else 0.0
+        deadline = self.started + self.settings.budget - earlier
+        after = run.info["plan"]["expected_seconds"]
+        return TimeClock(deadline, after["evaluation"] + after["report"] + EXIT_SECONDS, used)
+
+    def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
+        from rung.pipeline.judging import judge
+        from rung.training.weights import save_classifier
+
+        evaluation, probabilities = judge(
+            state.model,
+            dataset,
+            precision,
+            calibrate=True,
+            seconds=state.seconds,
+            wall_seconds=time.monotonic() - self.started,
+            images_per_second=usual_speed(state.history),
+        )
+        save_classifier(run, state.model)
+        run.write_predictions(range(len(dataset.test)), dataset.test.labels, probabilities)
+        run.write_json(EVALUATION, evaluation.to_dict())
+        run.update(
+            outcome={
+                "epochs": epochs,
+                "steps": state.step,
+                "images_per_second": evaluation.images_per_second,
+            }
+        )
+
+    def _report(self, run: Run, dataset: Dataset, status: str) -> None:
+        from rung.report import build_report
+
+        total = time.monotonic() - self.started + EXIT_SECONDS
+        run.update(status=status, timings={**run.info["timings"], **self.timings, "total": total})
+        build_report(run, dataset)
+        self._done("report")
+        evaluation = run.read_json(EVALUATION)
+        evaluation["wall_seconds"] = time.monotonic() - self.started
+        run.write_json(EVALUATION, evaluation)
+        run.update(timings={**run.info["timings"], **self.timings, "total": evaluation["wall_seconds"]})
+        if status == "finished":  # There is nothing to resume.
+            shutil.rmtree(run.path / CHECKPOINT, ignore_errors=True)
+
+    # --- what they share ----------------------------------------------------------------------------
+
+    def _done(self, stage: str) -> None:
+        now = time.monotonic()
+        self.timings[stage] = now - self._last
+        self._last = now
+
+    @contextmanager
+    def _status_of(self, run: Run) -> Iterator[None]:
+        """Say in ``run.json`` how a run ended that did not come to its report."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            with contextlib.suppress(RunError):
+                run.update(status="interrupted")
+            self.display.message(f"Left at once; `rung train --resume {run.path}` goes on.")
+            raise
+        except BaseException:
+            with contextlib.suppress(RunError):
+                run.update(status="failed")
+            raise
+
+
+def usual_speed(history: Sequence[Epoch]) -> float:
+    """Training images a second: the median of the rows; 0 where none is known."""
+    speeds = sorted(row.images_per_second for row in history if math.isfinite(row.images_per_second))
+    return speeds[len(speeds) // 2] if speeds else 0.0

@@ -1,0 +1,130 @@
+"""From a data set and the time for it to trained weights: what ``rung train`` and the estimator share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from rung.data.dataset import Dataset
+from rung.data.probe import probe
+from rung.progress import SilentDisplay, TrainingDisplay
+from rung.training.clocks import Clock
+from rung.training.device import Machine
+from rung.training.loop import Observer, TrainingState, fit
+from rung.training.optimizers import Optimizers
+from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan
+from rung.training.recipe import Recipe
+from rung.training.rows import choose_rows
+
+# Seconds between two reports of a step to a display.
+_SHOWN = 0.25
+
+
+def plan_training(
+    dataset: Dataset,
+    machine: Machine,
+    *,
+    seconds: float | None,
+    spent: float = 0.0,
+    epochs: float | None = None,
+    max_memory: float | None = None,
+    seed: int = 0,
+    report_seconds: float = REPORT_SECONDS,
+) -> Plan:
+    """Look at the data and plan; arguments and errors as of :func:`rung.training.plan.make_plan`."""
+    return make_plan(
+        dataset,
+        probe(dataset.train, len(dataset.classes), seed),
+        machine,
+        seconds=seconds,
+        spent=spent,
+        epochs=epochs,
+        max_memory=max_memory,
+        seed=seed,
+        report_seconds=report_seconds,
+    )
+
+
+def new_state(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int) -> TrainingState:
+    """A training before its first step: weights from the seed, statistics from the training split."""
+    model = build_model(recipe, dataset, device, seed)
+    return TrainingState(model, Optimizers(model.network, recipe))
+
+
+def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
+    """Batches in one pass over the training split, at least 1."""
+    return max(1, len(dataset.train) // recipe.batch_size)
+
+
+def total_steps(dataset: Dataset, recipe: Recipe, epochs: float) -> int:
+    """Batches in ``epochs`` passes, at least 1."""
+    return max(1, round(epochs * steps_per_epoch(dataset, recipe)))
+
+
+def train(
+    state: TrainingState,
+    dataset: Dataset,
+    recipe: Recipe,
+    clock: Clock,
+    *,
+    epochs: float,
+    seconds: float | None,
+    seed: int,
+    precision: str,
+    observer: Observer,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Train until the clock or ``stop`` says so; ``state.model`` then has the best weights.
+
+    Args:
+        state: from :func:`new_state`, or loaded from a checkpoint; changed in place.
+        dataset: its training split is learnt from, its validation split chooses the weights.
+        recipe: how to train.
+        clock: how long to train.
+        epochs: passes over the training split that are expected, or were asked for.
+        seconds: that they are expected to take; None where they were asked for, because then the weights must
+            not depend on the computer's speed.
+        seed: of orders and variations.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        observer: told about every step and row.
+        stop: asked before each step; True ends the training early.
+    """
+    rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
+    fit(
+        state,
+        dataset,
+        recipe,
+        clock,
+        seed=seed,
+        precision=precision,
+        steps_per_row=rows.steps,
+        validation=rows.validation,
+        observer=observer,
+        stop=stop,
+    )
+
+
+class DisplayObserver:
+    """Shows a training on a display; an :class:`~rung.training.loop.Observer`.
+
+    Args:
+        display: by default nowhere.
+        steps_per_epoch: turns steps into epochs.
+    """
+
+    def __init__(self, display: TrainingDisplay | None = None, steps_per_epoch: int = 1) -> None:
+        self._display = display or SilentDisplay()
+        self._steps_per_epoch = steps_per_epoch
+        self._last = 0.0
+
+    def step(self, state: TrainingState, progress: float, seconds_left: float) -> None:
+        now = time.monotonic()
+        if now - self._last >= _SHOWN:
+            self._last = now
+            epoch = state.step / self._steps_per_epoch
+            self._display.step(progress, epoch, state.loss, state.accuracy, state.images_per_second, seconds_left)
+
+    def row(self, state: TrainingState) -> None:
+        self._display.epoch(state.history[-1])
