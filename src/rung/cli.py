@@ -56,7 +56,7 @@ def train(
         str | None, typer.Option(help="Time for everything, such as 90s, 2m or 1h30m. Default: 2m.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images, instead of a budget.")] = None,
-    seed: Annotated[int, typer.Option(help="Of splits, weights, orders and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, orders and augmentation.")] = 0,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels. Default: kept, or planned.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make. Default: runs/NAME-DATE-TIME.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this stopped run instead.")] = None,
@@ -155,6 +155,11 @@ def _bytes(text: str) -> float:
 
 def main() -> None:
     """The ``rung`` command: exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    # A thread that waits for another one by spinning takes the core that the other one needs as soon as some
+    # other program is busy: steps then take four times as long, with these settings (of GNU's and of LLVM's
+    # OpenMP, read when torch is imported) twice.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    os.environ.setdefault("KMP_BLOCKTIME", "1")
     try:
         app()
     except UsageError as error:

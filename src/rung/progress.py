@@ -1,6 +1,6 @@
 """How long work shows itself, always on standard error, so that standard output stays for results.
 
-Reading data reports to a :data:`Progress`, training to a :class:`TrainingDisplay`; neither knows what becomes of it:
+Reading data reports to a :class:`Progress`, training to a :class:`TrainingDisplay`; neither knows what becomes of it:
 a live line on a terminal, plain lines in a log, nothing in a library call.
 """
 
@@ -21,8 +21,20 @@ if TYPE_CHECKING:
 
     from rung.runs import Epoch
 
-# What is being done, how many are done, how many there are (None where nobody knows yet).
-Progress = Callable[[str, int, int | None], None]
+
+class Progress(Protocol):
+    """Called now and then while something long runs; must return quickly."""
+
+    def __call__(self, description: str, done: int, total: int | None, /) -> None:
+        """``done`` of ``total`` steps (images, or bytes of a download) of ``description`` are finished.
+
+        ``total`` is None where the end is not known. The last call has ``done == total``.
+        """
+
+
+def silent(description: str, done: int, total: int | None, /) -> None:
+    """A :class:`Progress` that shows nothing."""
+
 
 # Seconds between two lines of the same kind: short epochs must not flood a log, long ones must not look like a hang.
 _EPOCH_LINES = 2.0
@@ -40,7 +52,7 @@ class TrainingDisplay(Protocol):
     """
 
     def progress(self, description: str, done: int, total: int | None) -> None:
-        """Work before or after training, such as decoding images: a :data:`Progress`."""
+        """Work before or after training, such as decoding images: a :class:`Progress`."""
 
     def start(self, plan_lines: list[str]) -> None:
         """Training begins; ``plan_lines`` say what is going to happen and why."""

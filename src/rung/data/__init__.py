@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from rung.data.loading import materialise as materialise
     from rung.data.preprocessing import prepare as prepare
     from rung.data.preprocessing import read_image as read_image
-    from rung.data.progress import Progress as Progress
     from rung.data.resolve import find_source as find_source
     from rung.data.source import DataSummary as DataSummary
     from rung.data.source import Source as Source
@@ -37,7 +36,6 @@ _HOMES = {
     "Dataset": "dataset",
     "Images": "dataset",
     "Labels": "dataset",
-    "Progress": "progress",
     "Source": "source",
     "Split": "dataset",
     "Unreadable": "dataset",

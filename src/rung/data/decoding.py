@@ -32,9 +32,9 @@ from rung.data.cache import Cache
 from rung.data.dataset import Images, Labels, Unreadable
 from rung.data.labels import few
 from rung.data.preprocessing import Unusable, prepare, read_pixels
-from rung.data.progress import Progress
 from rung.data.source import SPLITS, Batch, Size, Source
 from rung.errors import DataError
+from rung.progress import Progress
 
 # Part of every key: pixels that an older version of rung made are not used. Raise it whenever
 # preprocessing or a reader comes to give other pixels or labels than before.

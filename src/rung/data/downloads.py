@@ -10,8 +10,8 @@ from typing import Any
 from rung.data.cache import Cache
 from rung.data.labels import few
 from rung.data.names import Download, KnownData
-from rung.data.progress import Progress
 from rung.errors import DataError
+from rung.progress import Progress
 
 # Seconds to connect, and between two pieces of the answer.
 _TIMEOUT = (10, 60)

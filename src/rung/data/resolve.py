@@ -10,12 +10,12 @@ from pathlib import Path
 from rung.data.cache import Cache
 from rung.data.downloads import fetch
 from rung.data.names import KNOWN, canonical
-from rung.data.progress import Progress, silent
 from rung.data.source import Inspection, Reader, Source
 from rung.data.sources import FORMATS
 from rung.data.sources.digits import Digits
 from rung.data.splits import check_classes
 from rung.errors import DataError
+from rung.progress import Progress, silent
 
 # Part of every key: what was kept under an older way of looking at data is not used.
 _VERSION = 1

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.data.dataset import Images, Labels
-from rung.data.progress import Progress
+from rung.progress import Progress
 
 if TYPE_CHECKING:
     from rung.data.cache import Cache

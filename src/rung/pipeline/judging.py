@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,13 @@ Probabilities = npt.NDArray[np.float32]
 
 
 def judge(
-    model: Classifier, dataset: Dataset, precision: str, *, calibrate: bool = False, **measured: float
+    model: Classifier,
+    dataset: Dataset,
+    precision: str,
+    *,
+    calibrate: bool = False,
+    compute: Callable[..., Evaluation] = evaluate,
+    **measured: float,
 ) -> tuple[Evaluation, Probabilities]:
     """Evaluate on the test split.
 
@@ -29,6 +36,7 @@ def judge(
             training split stand beside them.
         precision: of the arithmetic.
         calibrate: whether to set the temperature of ``model`` first, so that its probabilities can be believed.
+        compute: :func:`rung.evaluation.metrics.evaluate`, or what does the same elsewhere.
         measured: ``seconds``, ``wall_seconds`` and ``images_per_second`` of the training, passed through.
 
     Returns:
@@ -50,7 +58,7 @@ def judge(
         **measured,
     }
     probabilities = probabilities_of(model, dataset.test, precision)
-    return evaluate(probabilities, dataset.test.labels, dataset.classes, **given), probabilities
+    return compute(probabilities, dataset.test.labels, dataset.classes, **given), probabilities
 
 
 def probabilities_of(model: Classifier, split: Split, precision: str) -> Probabilities:

@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rung.errors import RunError
-from rung.pipeline.settings import Settings, check_settings, settings_of
+from rung.evaluation.worker import EvaluationWorker
+from rung.pipeline.settings import SPLIT_SEED, Settings, check_settings, settings_of
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import CHECKPOINT, EVALUATION, RUN, Epoch, Run
 
@@ -52,7 +53,8 @@ def train(
             unless ``epochs`` is given.
         epochs: passes over the training images instead of a budget, above 0. The same seed on the same
             computer with the same number of threads then gives the same weights, bit for bit.
-        seed: of the splits, the weights, the orders and the augmentation; 0 or more.
+        seed: of the weights, the orders and the augmentation; 0 or more. The splits do not depend on it, so that
+            runs with different seeds can be compared image by image.
         image_size: side in pixels to which images are brought; by default their own where they are small
             and equal, otherwise the planner's choice.
         out: the run folder to make; by default ``runs/NAME-DATE-TIME``.
@@ -83,11 +85,8 @@ def train(
         threads=threads,
         max_memory=max_memory,
     )
-    display = display or SilentDisplay()
-    try:
-        return _Training(settings, display, started).begin(Path(out) if out is not None else None)
-    finally:
-        display.finish()
+    with _Training(settings, display, started) as training:
+        return training.begin(Path(out) if out is not None else None)
 
 
 def resume(
@@ -108,22 +107,28 @@ def resume(
     run = Run(path)
     if run.status == "finished":
         raise RunError(f"the run {run.path} has finished; there is nothing to go on with")
-    display = display or SilentDisplay()
-    try:
-        return _Training(settings_of(run), display, started).go_on(run)
-    finally:
-        display.finish()
+    with _Training(settings_of(run), display, started) as training:
+        return training.go_on(run)
 
 
 class _Training:
     """The stages share the settings, the display, and the times that they took."""
 
-    def __init__(self, settings: Settings, display: TrainingDisplay, started: float) -> None:
+    def __init__(self, settings: Settings, display: TrainingDisplay | None, started: float) -> None:
         self.settings = settings
-        self.display = display
+        self.display = display or SilentDisplay()
         self.started = started
         self.timings: dict[str, float] = {}
         self._last = started
+        # Before torch is imported: see there.
+        self._worker = EvaluationWorker()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._worker.close()
+        self.display.finish()
 
     def begin(self, out: Path | None) -> Run:
         from rung.data import find_source, materialise
@@ -139,7 +144,7 @@ class _Training:
         size = settings.image_size or choose_image_size(
             summary.uniform_size, summary.median_size, summary.total, settings.budget
         )
-        dataset = materialise(source, image_size=size, seed=settings.seed, progress=progress)
+        dataset = materialise(source, image_size=size, seed=SPLIT_SEED, progress=progress)
         self._done("data")
 
         machine = measure_machine(device, settings.precision)
@@ -271,6 +276,7 @@ class _Training:
             dataset,
             precision,
             calibrate=True,
+            compute=self._worker.evaluate,
             seconds=state.seconds,
             wall_seconds=time.monotonic() - self.started,
             images_per_second=usual_speed(state.history),

@@ -23,10 +23,10 @@ import numpy.typing as npt
 from rung.data.cache import Cache
 from rung.data.dataset import Images
 from rung.data.labels import Indexed, few, index_labels
-from rung.data.progress import Progress
 from rung.data.restricted_pickle import RefusedPickle, load_dictionary
 from rung.data.source import Batch, Inspection, Reader, summarise
 from rung.errors import DataError
+from rung.progress import Progress
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from rung.data.cache import Cache
 from rung.data.dataset import Images, Labels
-from rung.data.progress import Progress
 from rung.data.source import Batch, Inspection, Reader, summarise
+from rung.progress import Progress
 
 _DARKEST = 16
 

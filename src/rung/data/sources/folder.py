@@ -21,9 +21,9 @@ import numpy as np
 from rung.data.cache import Cache
 from rung.data.labels import Indexed, class_order, few, index_labels
 from rung.data.preprocessing import Unusable, read_header
-from rung.data.progress import Progress
 from rung.data.source import HEADERS, SPLITS, Batch, Inspection, Reader, summarise
 from rung.errors import DataError
+from rung.progress import Progress
 
 _SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}

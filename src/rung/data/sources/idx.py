@@ -22,10 +22,10 @@ import numpy as np
 from rung.data.cache import Cache
 from rung.data.dataset import Labels
 from rung.data.labels import Indexed, index_labels
-from rung.data.progress import Progress
 from rung.data.source import SPLITS, Batch, Inspection, Reader, summarise
 from rung.data.sources.searching import find_files
 from rung.errors import DataError
+from rung.progress import Progress
 
 _NAME = re.compile(r"(train|t10k|test|val)-(images|labels)[-.]idx[1-4]-ubyte(\.gz)?", re.IGNORECASE)
 _PART = {"train": "train", "t10k": "test", "test": "test", "val": "val"}

@@ -23,9 +23,9 @@ import numpy.typing as npt
 from rung.data.arrays import Layout, check_pixel_types, find_layout, find_scale, pixel_range, to_images
 from rung.data.cache import Cache
 from rung.data.labels import Indexed, few, index_labels
-from rung.data.progress import Progress
 from rung.data.source import SPLITS, Batch, Inspection, Reader, summarise
 from rung.errors import DataError
+from rung.progress import Progress
 
 Array = npt.NDArray[Any]
 

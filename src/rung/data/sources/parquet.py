@@ -19,10 +19,10 @@ import numpy as np
 from rung.data.cache import Cache
 from rung.data.labels import Indexed, few, index_labels
 from rung.data.preprocessing import Unusable, read_header
-from rung.data.progress import Progress
 from rung.data.source import HEADERS, SPLITS, Batch, Inspection, Reader, summarise
 from rung.data.sources.searching import find_files
 from rung.errors import DataError
+from rung.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,0 +1,120 @@
+"""What `rung train` delivers for a budget: accuracy, kept promises, memory. One row a run, one line a budget.
+
+    python benchmarks/budgets.py cifar10 15s 30s 1m 2m --seeds 3
+    python benchmarks/budgets.py cifar10 1m --busy          # another process takes a core from the middle on
+
+Every run is a whole command in a process of its own, timed from outside. Rows are appended to
+``benchmarks/results/budgets.jsonl``; ``--table`` prints everything measured so far as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rung.budget import parse_duration
+
+RESULTS = Path(__file__).parent / "results" / "budgets.jsonl"
+
+
+def measure(data: str, budget: str, seed: int, busy: bool) -> dict[str, Any]:
+    """Run one command; with ``busy`` a second process computes from half the budget on."""
+    folder = Path(tempfile.mkdtemp())
+    command = [sys.executable, "-m", "rung", "train", data, "--budget", budget, "--seed", str(seed), "--json", "-q"]
+    start = time.monotonic()
+    process = subprocess.Popen([*command, "--out", str(folder / "run")], stdout=subprocess.PIPE)
+    rival = None
+    if busy:
+        time.sleep(parse_duration(budget) / 2)
+        rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    assert process.stdout is not None
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - start
+    if rival:
+        rival.kill()
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed")
+    result = json.loads(output)
+    info = json.loads((folder / "run" / "run.json").read_text())
+    shutil.rmtree(folder)
+    plan = info["plan"]
+    low, high = plan["expected_accuracy_interval"]
+    return {
+        "data": data,
+        "budget": budget,
+        "seed": seed,
+        "busy": busy,
+        "wall": round(wall, 2),
+        "accuracy": result["accuracy"],
+        "val_accuracy": result["val_accuracy"],
+        "train_accuracy": result["train_accuracy"],
+        "expected": round(plan["expected_accuracy"], 4),
+        "expected_interval": [round(low, 4), round(high, 4)],
+        "covered": low <= result["accuracy"] <= high,
+        "network": plan["network"],
+        "epochs": round(info["outcome"]["epochs"], 2),
+        "training_share": round(result["seconds"] / wall, 3),
+        "peak_mib": round(usage.ru_maxrss / 1024),
+        "timings": {name: round(seconds, 2) for name, seconds in info["timings"].items()},
+        "processor": info["hardware"]["processor"],
+        "precision": info["hardware"]["precision"],
+        "gflops": round(info["hardware"]["gflops"]),
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a line for each data set, budget and condition, medians over seeds."""
+    lines = [
+        "| command | seeds | median accuracy | each | wall clock | within 5 % | expected covers | epochs | peak |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["data"], row["budget"], row["busy"]), []).append(row)
+    for (data, budget, busy), runs in groups.items():
+        seconds = parse_duration(budget)
+        accuracies = [run["accuracy"] for run in runs]
+        walls = [run["wall"] for run in runs]
+        kept = sum(abs(wall / seconds - 1) <= 0.05 for wall in walls)
+        lines.append(
+            f"| `rung train {data} --budget {budget}`{' with a busy core' if busy else ''} | {len(runs)} "
+            f"| {statistics.median(accuracies):.2%} | {', '.join(f'{a:.2%}' for a in accuracies)} "
+            f"| {', '.join(f'{wall:.1f} s' for wall in walls)} | {kept} of {len(runs)} "
+            f"| {sum(run['covered'] for run in runs)} of {len(runs)} "
+            f"| {statistics.median(run['epochs'] for run in runs):.1f} | {max(run['peak_mib'] for run in runs)} MiB |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", default="cifar10")
+    parser.add_argument("budgets", nargs="*")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    RESULTS.parent.mkdir(exist_ok=True)
+    for budget in arguments.budgets:
+        for seed in range(arguments.seeds):
+            row = measure(arguments.data, budget, seed, arguments.busy)
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+    if arguments.table:
+        print(table([json.loads(line) for line in RESULTS.read_text().splitlines()]))
+
+
+if __name__ == "__main__":
+    main()
