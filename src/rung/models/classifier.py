@@ -63,7 +63,8 @@ class Classifier(nn.Module):
 def _views(images_NCHW: Tensor, count: int) -> Iterator[tuple[Tensor, float]]:
     """The versions of a batch whose logits are averaged, each with its weight; the weights sum to 1."""
     sides = [images_NCHW] if count == 1 else [images_NCHW, images_NCHW.flip(3)]
-    shifted = count == 6
+    # Nothing can be reflected into an image of a single row or column.
+    shifted = count == 6 and min(images_NCHW.shape[2:]) > 1
     for side in sides:
         yield side, (0.5 if shifted else 1.0) / len(sides)
         if shifted:
