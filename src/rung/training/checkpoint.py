@@ -67,6 +67,8 @@ def load_checkpoint(folder: Path, state: TrainingState) -> None:
             progress = json.loads(file.metadata()["progress"])
         state.model.load_state_dict(_below("model/", tensors))
         state.best = _below("best/", tensors)
+        if state.best.keys() != state.model.state_dict().keys():
+            raise ValueError("the best weights are incomplete")
         state.step = int(progress["step"])
         state.seconds = float(progress["seconds"])
         state.best_accuracy = float(progress["best_accuracy"])

@@ -55,9 +55,11 @@ class TrainingState:
     evaluation_seconds_per_image: float = math.nan
 
     def keep_if_best(self, accuracy: float) -> None:
-        if accuracy >= self.best_accuracy:
+        values = self.model.state_dict()
+        # Overflown statistics can hide behind a loss that looks like any other.
+        if accuracy >= self.best_accuracy and all(value.isfinite().all() for value in values.values()):
             self.best_accuracy = accuracy
-            self.best = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.best = {name: value.clone() for name, value in values.items()}
 
 
 def fit(
@@ -91,6 +93,8 @@ def fit(
     batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
     classes = len(dataset.classes)
     window = _Window()
+    if not state.best:
+        state.keep_if_best(state.best_accuracy)  # There must be something to retreat to.
     model.train()
     started = time.monotonic() - state.seconds
     # However little time there is, one step is made, so that there is something to evaluate.
@@ -118,8 +122,7 @@ def fit(
     if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
         _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
         observer.row(state)
-    if state.best:
-        model.load_state_dict(state.best)
+    model.load_state_dict(state.best)
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
@@ -182,16 +185,12 @@ def _add_row(
             images_per_second=window.images_per_second,
         )
     )
-    state.keep_if_best(accuracy)
+    if math.isfinite(loss):
+        state.keep_if_best(accuracy)
 
 
 def _retreat(state: TrainingState, recipe: Recipe) -> None:
     """After a loss that is not a number: back to the best weights, with half the learning rates."""
-    if state.best:
-        state.model.load_state_dict(state.best)
-    else:
-        with torch.no_grad():
-            for parameter in state.model.parameters():
-                parameter.nan_to_num_(0.0)
+    state.model.load_state_dict(state.best)
     state.rate_scale *= 0.5
     state.optimizers = Optimizers(state.model.network, recipe)

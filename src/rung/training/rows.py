@@ -36,7 +36,8 @@ def choose_rows(dataset: Dataset, batch_size: int, steps: int, seconds: float | 
         steps: of the whole training, as planned.
         seconds: that they will take; None where rows must not depend on the computer.
     """
-    most = MOST if seconds is None else int(min(MOST, max(LEAST, seconds / SPACING)))
+    # Twice the least, because rows are merged in whole numbers.
+    most = MOST if seconds is None else int(min(MOST, max(2 * LEAST, seconds / SPACING)))
     epoch = max(1, len(dataset.train) // batch_size)
     between = max(1, min(epoch, steps // LEAST))
     if steps > most * between:

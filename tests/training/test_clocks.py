@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from rung.training import clocks
+from rung.training.clocks import StepClock, TimeClock
+
+
+class FakeTime:
+    """Stands for the module ``time``."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
+    fake = FakeTime()
+    monkeypatch.setattr(clocks, "time", fake)
+    return fake
+
+
+def simulate(clock: TimeClock, fake: FakeTime, seconds_of: Callable[[int], float]) -> list[float]:
+    """The loop's use of the clock; returns the progress that each step was made with."""
+    steps: list[float] = []
+    while (progress := clock.progress(len(steps))) < 1:
+        fake.now += seconds_of(len(steps))
+        steps.append(progress)
+    return steps
+
+
+def test_steps_are_counted() -> None:
+    clock = StepClock(4)
+    clock.reserve(1e9)
+    assert [clock.progress(step) for step in range(5)] == [0, 0.25, 0.5, 0.75, 1]
+    assert clock.seconds_left(1, 2.0) == 6
+
+
+@pytest.mark.parametrize(
+    "seconds_of",
+    [
+        lambda step: 0.1,
+        lambda step: 0.1 if step < 30 else 0.4,
+        lambda step: 0.4 if step < 10 else 0.1,
+        lambda step: 0.05 * (1 + step % 7),
+    ],
+    ids=["steady", "slows down", "speeds up", "uneven"],
+)
+def test_the_time_is_used_up_and_not_exceeded(fake: FakeTime, seconds_of: Callable[[int], float]) -> None:
+    clock = TimeClock(deadline=fake.now + 12, reserved=2)
+    end = fake.now + 10
+    steps = simulate(clock, fake, seconds_of)
+    assert steps[0] == 0
+    assert steps == sorted(steps)
+    longest = max(seconds_of(step) for step in range(len(steps)))
+    # The schedule comes to its end: the last step is made with what is left for one step.
+    assert steps[-1] >= 1 - longest / 10 - 1e-9
+    assert end - 1e-9 <= fake.now <= end + longest
+
+
+def test_more_work_afterwards_ends_the_training_earlier(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 12, reserved=2)
+    seconds = 0.0
+
+    def slower(step: int) -> float:
+        nonlocal seconds
+        seconds += 0.1
+        if seconds > 5:
+            clock.reserve(4.0)
+        return 0.1
+
+    start = fake.now
+    steps = simulate(clock, fake, slower)
+    assert steps == sorted(steps)
+    assert fake.now - start == pytest.approx(8, abs=0.11)
+
+
+def test_a_resumed_training_goes_on_where_it_was(fake: FakeTime) -> None:
+    # 4 of 10 s were used before; the deadline leaves 6 more.
+    clock = TimeClock(deadline=fake.now + 6, reserved=0, used=4)
+    assert clock.progress(0) == pytest.approx(0.4)
+    assert clock.seconds_left(0, 1.0) == pytest.approx(6)
+    fake.now += 6
+    assert clock.progress(0) == pytest.approx(1)
+    assert clock.seconds_left(0, 1.0) == 0
+
+
+@pytest.mark.parametrize("reserved", [5.0, 50.0])
+def test_no_time_at_all_is_the_end(fake: FakeTime, reserved: float) -> None:
+    clock = TimeClock(deadline=fake.now + 5, reserved=reserved)
+    assert clock.progress(0) >= 1
+    assert clock.seconds_left(0, 1.0) == 0

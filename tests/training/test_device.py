@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from rung.errors import UsageError
+from rung.training import device
+from rung.training.device import (
+    Machine,
+    choose_device,
+    fastest_seconds,
+    measure_machine,
+    processor_name,
+    set_threads,
+)
+
+CPU = torch.device("cpu")
+
+
+def test_a_device_by_name() -> None:
+    assert choose_device("cpu") == CPU
+    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(UsageError, match="there is no device 'tpu'; choose one of auto, cpu, cuda, mps"):
+        choose_device("tpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "available"), [("cuda", "torch.cuda.is_available"), ("mps", "torch.backends.mps.is_available")]
+)
+def test_a_device_that_is_not_there(name: str, available: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(available, lambda: False)
+    with pytest.raises(UsageError, match=f"device {name} was asked for, but this torch sees no"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(("half", "chosen"), [(0.2, "float32"), (1.0, "float32"), (1.2, "float32"), (2.5, "bfloat16")])
+def test_half_precision_needs_a_clear_advantage(half: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "_convolution_rate", lambda _, name: 100 * (half if name == "bfloat16" else 1.0))
+    machine = measure_machine(CPU)
+    assert machine.precision == chosen
+    assert machine.gflops == 100 * (half if chosen == "bfloat16" else 1.0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_precision_that_was_asked_for_is_taken(precision: str) -> None:
+    machine = measure_machine(CPU, precision)
+    assert (machine.device, machine.precision, machine.threads) == ("cpu", precision, torch.get_num_threads())
+    assert machine.gflops > 0
+    assert Machine(**machine.to_dict()) == machine
+
+
+def test_the_best_of_several_timings_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Time:
+        now = 0.0
+
+        @classmethod
+        def perf_counter(cls) -> float:
+            return cls.now
+
+    lengths = iter([9.0, 3.0, 2.0, 4.0])
+
+    def work() -> None:
+        Time.now += next(lengths)
+
+    monkeypatch.setattr(device, "time", Time)
+    assert fastest_seconds(work, CPU, repeats=3) == 2.0
+
+
+def test_the_processor_has_a_name() -> None:
+    assert processor_name(CPU).strip()
+
+
+def test_threads() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert set_threads(1) == 1 == torch.get_num_threads()
+        with pytest.raises(UsageError, match="at least 1, not 0"):
+            set_threads(0)
+        assert set_threads(None) >= 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs CPU affinity")
+def test_no_more_threads_than_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    assert set_threads(None) == 1

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from rung.data.dataset import Dataset
+from rung.models.fast import FastConfig
+from rung.training.device import Machine
+from rung.training.measure import count, measure_cost, network_size
+from rung.training.recipe import Recipe
+
+
+def test_counts_against_a_calculation_by_hand() -> None:
+    config = FastConfig(stages=((8, 8), (16,)), stem_size=2, stem_filters=24)
+    size = count(config, (8, 8), 3, 10)
+    # Whitening: 3 × 2 × 2 components with both signs; then 7 × 7 pixels.
+    layers = [
+        (24, 3 * 2 * 2, 7 * 7),
+        (8, 24 * 9, 7 * 7),
+        (8, 8 * 9, 3 * 3),
+        (16, 8 * 9, 3 * 3),
+        (10, 16, 1),
+    ]
+    assert size.multiply_adds == sum(outputs * inputs * places for outputs, inputs, places in layers)
+    assert size.activations == sum(outputs * places for outputs, _, places in layers)
+    normalisations = 2 * (8 + 8 + 16)
+    assert size.parameters == sum(outputs * inputs for outputs, inputs, _ in layers) + normalisations
+
+
+@pytest.mark.parametrize("size", [(8, 8), (32, 32), (96, 64)])
+def test_parameters_are_those_of_the_network(size: tuple[int, int]) -> None:
+    config = FastConfig()
+    network = config.build(size, 3, 7)
+    assert count(config, size, 3, 7).parameters == sum(p.numel() for p in network.parameters())
+
+
+def test_costs_are_measured(dataset: Dataset, recipe: Recipe, machine: Machine) -> None:
+    cost = measure_cost(recipe, dataset, machine, seed=0)
+    assert cost.size == network_size(recipe.network, dataset)
+    assert 0 < cost.forward < 1 and 0 < cost.step < 1
+    assert cost.base_bytes > 0 and cost.bytes_per_image >= cost.size.activations
+
+
+def test_a_larger_network_costs_more(make_dataset: Callable[..., Dataset], recipe: Recipe, machine: Machine) -> None:
+    dataset = make_dataset(120, 3, size=(24, 24))
+    small, large = (
+        measure_cost(replace(recipe, network=FastConfig(stages=((width,), (width,)))), dataset, machine, seed=0)
+        for width in (8, 128)
+    )
+    assert large.step > small.step
+    assert large.bytes_per_image > small.bytes_per_image
+
+
+def test_fewer_images_than_a_batch(make_dataset: Callable[..., Dataset], recipe: Recipe, machine: Machine) -> None:
+    cost = measure_cost(replace(recipe, batch_size=500), make_dataset(20, 2), machine, seed=0)
+    assert cost.step > 0

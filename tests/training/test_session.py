@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from rung.data.dataset import Dataset
+from rung.progress import SilentDisplay
+from rung.runs import Epoch
+from rung.training.clocks import StepClock
+from rung.training.device import Machine
+from rung.training.loop import TrainingState
+from rung.training.recipe import Recipe
+from rung.training.session import (
+    DisplayObserver,
+    new_state,
+    plan_training,
+    steps_per_epoch,
+    total_steps,
+    train,
+)
+
+
+class Listening(SilentDisplay):
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.rows: list[Epoch] = []
+
+    def step(self, fraction: float, epoch: float, *rest: float) -> None:
+        self.steps.append(epoch)
+
+    def epoch(self, row: Epoch) -> None:
+        self.rows.append(row)
+
+
+def test_from_data_to_weights(dataset: Dataset, machine: Machine, recipe: Recipe) -> None:
+    assert plan_training(dataset, machine, seconds=None, epochs=2.0).epochs == 2
+    state = new_state(recipe, dataset, torch.device("cpu"), 0)
+    display = Listening()
+    epochs = 2.0
+    assert steps_per_epoch(dataset, recipe) == 7 and total_steps(dataset, recipe, epochs) == 14
+    train(
+        state,
+        dataset,
+        recipe,
+        StepClock(14),
+        epochs=epochs,
+        seconds=None,
+        seed=0,
+        precision="float32",
+        observer=DisplayObserver(display, 7),
+    )
+    assert state.step == 14
+    assert display.rows == state.history
+    assert display.steps[0] == pytest.approx(1 / 7)
+
+
+def test_less_than_a_step_is_a_step(dataset: Dataset, recipe: Recipe) -> None:
+    assert total_steps(dataset, recipe, 1e-6) == 1
+
+
+def test_a_display_is_spared_most_steps(fresh: Callable[..., TrainingState]) -> None:
+    display, state = Listening(), fresh()
+    observer = DisplayObserver(display)
+    for _ in range(1000):
+        observer.step(state, 0.5, 1.0)
+    assert len(display.steps) < 20
