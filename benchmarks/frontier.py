@@ -33,7 +33,7 @@ from rung.training.device import choose_device, measure_machine, set_threads
 from rung.training.loop import TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.optimizers import Optimizers
-from rung.training.plan import build_model, choose_batch_size
+from rung.training.plan import build_model, choose_batch_size, choose_filter_rate
 from rung.training.recipe import Recipe
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,10 +42,10 @@ TABLE = Path(__file__).parents[1] / "src" / "rung" / "training" / "frontier.json
 # Cheapest first. The epochs of a network are those at which it may be the best choice for some budget.
 GRID: list[tuple[FastConfig, tuple[float, ...]]] = [
     (FastConfig(stages=((16, 16), (32, 32), (64, 64))), (0.25, 0.5, 1, 2)),
-    (FastConfig(stages=((24, 24), (64, 64), (128, 128))), (0.25, 0.5, 1, 2)),
-    (FastConfig(stages=((32, 32), (64, 64), (128, 128))), (0.5, 1, 2, 4)),
-    (FastConfig(stages=((32, 32), (96, 96), (192, 192))), (1, 2, 4, 8)),
-    (FastConfig(stages=((64, 64), (128, 128), (256, 256))), (1, 2, 4)),
+    (FastConfig(stages=((32, 32), (64, 64), (128, 128))), (0.25, 0.5, 1, 2)),
+    (FastConfig(stages=((16, 32), (64, 64), (128, 128))), (0.5, 1)),
+    (FastConfig(stages=((32, 32), (96, 96), (192, 192))), (0.5, 1, 2, 4)),
+    (FastConfig(stages=((32, 32), (128, 128), (256, 256))), (1, 2, 4)),
 ]
 
 
@@ -120,9 +120,10 @@ def measure(path: Path, dataset: Dataset, recipe: Recipe, epochs: float, seed: i
     print(recipe.network, f"{epochs:g} epochs, seed {seed}:", {k: v for k, v in result.items()}, flush=True)
 
 
-def base_recipe(dataset: Dataset, network: FastConfig, flip: bool) -> Recipe:
+def base_recipe(dataset: Dataset, network: FastConfig, flip: bool, epochs: float) -> Recipe:
     augmentation = Augmentation(flip=flip, translate=max(1, min(dataset.image_size) // 16))
-    return Recipe(network=network, batch_size=choose_batch_size(len(dataset.train)), augmentation=augmentation)
+    recipe = Recipe(network=network, batch_size=choose_batch_size(len(dataset.train)), augmentation=augmentation)
+    return replace(recipe, filter_rate=choose_filter_rate(epochs * len(dataset.train) / recipe.batch_size))
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -134,14 +135,14 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for seed in range(arguments.seeds):
         for config, epochs in grid:
-            measure(arguments.path, dataset, base_recipe(dataset, config, flip), epochs, seed, arguments.images)
+            measure(arguments.path, dataset, base_recipe(dataset, config, flip, epochs), epochs, seed, arguments.images)
 
 
 def attempt(arguments: argparse.Namespace) -> None:
     dataset = load(arguments.data, arguments.images)
     flip = probe(dataset.train, len(dataset.classes), 0).mirroring_is_safe
     stages = tuple(tuple(int(width) for width in stage.split("-")) for stage in arguments.stages.split(","))
-    recipe = base_recipe(dataset, FastConfig(stages=stages), flip)
+    recipe = base_recipe(dataset, FastConfig(stages=stages), flip, arguments.epochs)
     for setting in arguments.set:
         name, _, text = setting.partition("=")
         value = json.loads(text)
@@ -161,8 +162,11 @@ def write(arguments: argparse.Namespace) -> None:
     entries = [entry for entry in done(arguments.path) if entry["images"] is None]
     curves, residuals = [], []
     for config, _ in GRID:
-        plain = json.loads(json.dumps(base_recipe(dataset, config, True).to_dict()))
-        mine = [entry for entry in entries if entry["recipe"] == plain]
+        mine = [
+            entry
+            for entry in entries
+            if entry["recipe"] == json.loads(json.dumps(base_recipe(dataset, config, True, entry["epochs"]).to_dict()))
+        ]
         if not mine:
             continue
         xs = np.array([math.log(entry["epochs"]) for entry in mine])

@@ -127,11 +127,11 @@ def make_plan(
         return measured[config]
 
     def passes(config: NetworkConfig, known: Cost) -> float:
-        """Epochs that fit, if a network's cost is to a measured one's as their multiply-adds."""
+        """Epochs that fit, if seconds grow with the 0.7th power of multiply-adds: wider layers use the cores better."""
         if epochs is not None or seconds is None:
             return epochs or 1.0
         size = network_size(config, dataset)
-        share = float((size.multiply_adds / known.size.multiply_adds) ** 0.9)
+        share = float((size.multiply_adds / known.size.multiply_adds) ** 0.7)
         left = seconds - evaluation_seconds(dataset, recipe.views, known.forward * share) - report_seconds
         return left / (known.step * share * len(dataset.train))
 
@@ -160,6 +160,7 @@ def make_plan(
         )
     if recipe.views == 2 and evaluation_seconds(dataset, 6, known.forward) < SHIFTS_SHARE * (seconds or math.inf):
         recipe = replace(recipe, views=6)
+    recipe = replace(recipe, filter_rate=choose_filter_rate(steps))
     evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
     expected, interval = frontier.expectation(config, count, dataset, probe)
     training = known.step * len(dataset.train) * count
@@ -202,6 +203,14 @@ def fitting(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
     grow = max(1, round(min(dataset.image_size) / 32))
     size = config.stem_size if grow == 1 else max(config.stem_size, grow + 1)
     return replace(config, stem_stride=config.stem_stride * grow, stem_size=size)
+
+
+def choose_filter_rate(steps: float) -> float:
+    """Muon's peak rate: 0.24 for up to 190 steps (an epoch of CIFAR-10), falling with their square root to 0.1.
+
+    On validation images, 0.24 was better than 0.12 by 1.4 points after one epoch and worse by 0.5 after three.
+    """
+    return float(min(0.24, max(0.1, 0.24 * (190 / max(steps, 1.0)) ** 0.5)))
 
 
 def choose_image_size(
