@@ -54,10 +54,14 @@ class TrainingState:
     images_per_second: float = math.nan
     evaluation_seconds_per_image: float = math.nan
 
+    def is_finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(bool(value.isfinite().all()) for value in self.model.state_dict().values())
+
     def keep_if_best(self, accuracy: float) -> None:
         values = self.model.state_dict()
         # Overflown statistics can hide behind a loss that looks like any other.
-        if accuracy >= self.best_accuracy and all(value.isfinite().all() for value in values.values()):
+        if accuracy >= self.best_accuracy and self.is_finite():
             self.best_accuracy = accuracy
             self.best = {name: value.clone() for name, value in values.items()}
 
@@ -128,7 +132,7 @@ def fit(
     # At the end of the schedule the last weights are the best but for the noise of a small validation sample.
     accuracy = state.history[-1].val_accuracy
     noise = math.sqrt(max(0.0, state.best_accuracy * (1 - state.best_accuracy)) / len(validation))
-    if progress < 1 or not accuracy >= state.best_accuracy - noise:
+    if progress < 1 or accuracy < state.best_accuracy - noise or not state.is_finite():
         model.load_state_dict(state.best)
 
 
