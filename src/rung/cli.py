@@ -154,7 +154,7 @@ def _bytes(text: str) -> float:
 
 
 def main() -> None:
-    """The ``rung`` command: exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """The ``rung`` command: exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted (which Typer sees to)."""
     # A thread that waits for another one by spinning takes the core that the other one needs as soon as some
     # other program is busy: steps then take four times as long, with these settings (of GNU's and of LLVM's
     # OpenMP, read when torch is imported) twice.
@@ -166,8 +166,6 @@ def main() -> None:
         _fail(str(error), 2)
     except RungError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
     except BrokenPipeError:
         # Whoever read the output has gone; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

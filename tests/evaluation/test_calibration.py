@@ -50,3 +50,14 @@ def test_temperature_stays_in_bounds_when_every_answer_is_right():
     sure = np.full((10, 2), 1e-9)
     sure[:, 0] = 1
     assert 0.05 <= fit_temperature(sure, np.zeros(10, np.int64)) <= 20
+
+
+@pytest.mark.parametrize(("images", "confidence"), [(8, 0.9), (140, 0.99)])
+def test_a_few_right_answers_do_not_make_certain(images, confidence):
+    right = np.full((images, 2), 0.3)
+    right[:, 0] = 0.7
+    temperature = fit_temperature(right, np.zeros(images, np.int64))
+    sure = 1 / (1 + (0.3 / 0.7) ** (1 / temperature))
+    # As often right as by the rule of succession, half of the doubt falling on the other class.
+    assert sure == pytest.approx(1 - 0.5 / (images + 2), abs=0.01)
+    assert sure > confidence

@@ -65,17 +65,23 @@ def fit_temperature(probabilities: npt.NDArray[np.floating], labels: npt.NDArray
     Returns:
         Between 0.05 and 20.
 
-    Reference:
-        Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
+    A model that names all of a few images correctly would become certain of everything. So the targets are those of
+    one image more that it gets right and one more that it gets wrong.
+
+    References:
+        Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2; the targets: Platt,
+        "Probabilistic outputs for support vector machines", 1999, section 2.2.
     """
     # The logarithms of the probabilities are the logits up to a constant that no softmax sees.
     logits = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None))
     rows = np.arange(len(labels))
+    doubt = 1 / (len(labels) + 2)
 
     def log_loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)
         scaled -= scaled.max(1, keepdims=True)
-        return float((np.log(np.exp(scaled).sum(1)) - scaled[rows, labels]).mean())
+        aimed_at = (1 - doubt) * scaled[rows, labels] + doubt * scaled.mean(1)
+        return float((np.log(np.exp(scaled).sum(1)) - aimed_at).mean())
 
     # In the logarithm of the temperature the loss has a single valley, which golden sections narrow down.
     low, high, ratio = np.log(0.05), np.log(20.0), (5**0.5 - 1) / 2

@@ -79,7 +79,10 @@ def check_settings(
     if max_memory is not None and not 0 < max_memory < math.inf:
         raise UsageError("the memory must be more than nothing, and finite")
     seconds = None if epochs is not None else parse_duration(DEFAULT_BUDGET if budget is None else budget)
-    return Settings(os.fspath(data), seconds, epochs, seed, image_size, device, precision, threads, max_memory)
+    place = os.fspath(data)
+    if not isinstance(data, str) and not os.path.dirname(place):  # noqa: PTH120 (a Path forgets a leading "./")
+        place = os.path.join(os.curdir, place)  # noqa: PTH118
+    return Settings(place, seconds, epochs, seed, image_size, device, precision, threads, max_memory)
 
 
 def settings_of(run: Run) -> Settings:

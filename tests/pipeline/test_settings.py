@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rung.errors import RunError, UsageError
+from rung.pipeline.settings import Settings, check_settings, settings_of
+from rung.runs import Run
+
+PLAIN: dict[str, Any] = {
+    "data": "digits",
+    "budget": None,
+    "epochs": None,
+    "seed": 0,
+    "image_size": None,
+    "device": "auto",
+    "precision": None,
+    "threads": None,
+    "max_memory": None,
+}
+
+
+def checked(**changes: Any) -> Settings:
+    return check_settings(**{**PLAIN, **changes})
+
+
+def test_two_minutes_unless_something_else_is_asked_for() -> None:
+    assert checked().budget == 120
+    assert checked(budget="1h30m").budget == 5400
+    assert checked(epochs=3).budget is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": "2m", "epochs": 3}, "contradict each other"),
+        ({"budget": "soon"}, "not a length of time"),
+        ({"budget": 0}, "above 0"),
+        ({"epochs": 0}, "above 0 and below a million, not 0"),
+        ({"epochs": math.nan}, "above 0 and below a million, not nan"),
+        ({"epochs": 1e7}, "below a million"),
+        ({"seed": -1}, "the seed must be 0 or more, not -1"),
+        ({"image_size": 0}, "between 1 and 1024 pixels, not 0"),
+        ({"image_size": 5000}, "between 1 and 1024 pixels"),
+        ({"precision": "float16"}, "float32 or bfloat16, not 'float16'"),
+        ({"threads": 0}, "at least 1, not 0"),
+        ({"max_memory": 0}, "more than nothing"),
+        ({"max_memory": math.inf}, "finite"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        checked(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ({}, "rung train digits --budget 120s"),
+        ({"epochs": 0.5, "seed": 3}, "rung train digits --epochs 0.5 --seed 3"),
+        (
+            {"data": "my photos", "image_size": 64, "threads": 2, "precision": "float32"},
+            "rung train 'my photos' --budget 120s --image-size 64 --precision float32 --threads 2",
+        ),
+        (
+            {"device": "cpu", "max_memory": 900 * 2**20},
+            "rung train digits --budget 120s --device cpu --max-memory 900M",
+        ),
+    ],
+)
+def test_the_command_that_does_the_same(changes: dict[str, Any], command: str) -> None:
+    assert checked(**changes).command() == command
+    assert shlex.split(command)[2] == checked(**changes).data
+
+
+def test_settings_come_back_from_a_run(tmp_path: Path) -> None:
+    settings = checked(epochs=2, seed=5)
+    run = Run.create(tmp_path, "x", {"status": "running", "settings": asdict(settings)})
+    assert settings_of(run) == settings
+
+
+@pytest.mark.parametrize(
+    "settings", [None, {}, [], {**PLAIN, "extra": 1}, {**PLAIN, "seed": "x"}, {**PLAIN, "budget": "soon"}]
+)
+def test_altered_settings_are_a_damaged_run(settings: Any, tmp_path: Path) -> None:
+    run = Run.create(tmp_path, "x", {"status": "running", "settings": settings})
+    with pytest.raises(RunError, match=r"run\.json has no complete settings"):
+        settings_of(run)
