@@ -117,7 +117,7 @@ def measure(path: Path, dataset: Dataset, recipe: Recipe, epochs: float, seed: i
     result = train_once(dataset, recipe, epochs, seed)
     with path.open("a") as file:
         file.write(json.dumps({**what, **result, "torch": torch.__version__}) + "\n")
-    print(recipe.network, f"{epochs:g} epochs, seed {seed}:", {k: v for k, v in result.items()}, flush=True)
+    print(recipe.network, f"{epochs:g} epochs, seed {seed}:", dict(result), flush=True)
 
 
 def base_recipe(dataset: Dataset, network: FastConfig, flip: bool, epochs: float) -> Recipe:

@@ -64,5 +64,5 @@ def test_metrics_can_be_computed_elsewhere(model: Classifier, dataset: Dataset) 
 def test_a_diverged_network_is_one_clear_sentence(model: Classifier, dataset: Dataset) -> None:
     with torch.no_grad():
         model.network.head.weight.fill_(float("nan"))
-    with pytest.raises(RunError, match="^the network has diverged: its probabilities are not numbers"):
+    with pytest.raises(RunError, match=r"^the network has diverged: its probabilities are not numbers"):
         judge(model, dataset, "float32", **TIMES)
