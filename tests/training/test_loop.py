@@ -107,6 +107,27 @@ def test_of_equally_good_weights_the_latest_are_kept(fresh: Fresh) -> None:
     assert torch.equal(kept + 1, state.model.network.head.weight)
 
 
+@pytest.mark.parametrize(("best", "kept"), [(0.62, "last"), (0.75, "first")])
+def test_an_earlier_row_must_be_clearly_better_than_the_end(
+    fresh: Fresh, run_loop: Run, watcher: type, best: float, kept: str
+) -> None:
+    found: dict[str, dict[str, torch.Tensor]] = {}
+
+    class Claiming(watcher):  # type: ignore[misc, valid-type]
+        """Says that 40 validation images gave 60 % at the end and ``best`` after the first row."""
+
+        def row(self, state: TrainingState) -> None:
+            found.setdefault("first", weights(state))
+            found["last"] = weights(state)
+            state.history[-1] = replace(state.history[-1], val_accuracy=0.6)
+            state.best, state.best_accuracy = found["first"], best
+
+    state = fresh()
+    run_loop(state, StepClock(20), watcher=Claiming())
+    assert not same(found["first"], found["last"])
+    assert same(weights(state), found[kept])
+
+
 # --- how long ------------------------------------------------------------------------------------
 
 
