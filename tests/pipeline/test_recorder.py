@@ -43,7 +43,7 @@ class World:
     def __init__(self, path: Path) -> None:
         self.run = Run.create(path, "x", {"status": "running"})
         self.clock, self.display, self.asked = Clock(10), Messages(), False
-        self.state: Any = SimpleNamespace(step=0, history=[], evaluation_seconds_per_image=1e-3)
+        self.state: Any = SimpleNamespace(step=0, history=[])
         self.state.loss = self.state.accuracy = self.state.images_per_second = 1.0
         self.saved: list[int] = []
         self.recorder = Recorder(
@@ -51,7 +51,8 @@ class World:
             self.clock,
             self.display,
             steps_per_epoch=5,
-            seconds_after=lambda forward, slower: 1000 * forward + 10 * slower,
+            seconds_after=10.0,
+            planned_speed=100.0,
             interrupted=lambda: self.asked,
         )
 
@@ -59,8 +60,8 @@ class World:
         self.state.step += 1
         self.recorder.step(self.state, 0.1, 1.0)
 
-    def row(self) -> None:
-        self.state.history.append(Epoch(1.0, self.state.step, 1.0, 0.1, 1.0, 0.5, 1.0, 0.5, 100.0))
+    def row(self, speed: float = 100.0) -> None:
+        self.state.history.append(Epoch(1.0, self.state.step, 1.0, 0.1, 1.0, 0.5, 1.0, 0.5, speed))
         self.recorder.row(self.state)
 
     @property
@@ -129,10 +130,10 @@ def test_a_stop_saves_the_state_once_and_nothing_after_it(world: World) -> None:
 def test_a_slower_computer_reserves_more(world: World) -> None:
     with world.recorder:
         world.row()
-        assert world.clock.reserved == pytest.approx(1 + 10)
-        world.state.evaluation_seconds_per_image = 2e-3
-        world.row()
-        assert world.clock.reserved == pytest.approx(2 + 20)
-        world.state.evaluation_seconds_per_image = 0.5e-3
-        world.row()
-        assert world.clock.reserved == pytest.approx(0.5 + 10)
+        assert world.clock.reserved == pytest.approx(10)
+        world.row(speed=50.0)
+        assert world.clock.reserved == pytest.approx(20)
+        world.row(speed=1.0)
+        assert world.clock.reserved == pytest.approx(30)
+        world.row(speed=1000.0)
+        assert world.clock.reserved == pytest.approx(7)

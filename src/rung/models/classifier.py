@@ -88,7 +88,7 @@ def predict(
     images: Pixels,
     *,
     precision: str = "float32",
-    batch_size: int = 500,
+    batch_size: int = 250,
     views: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,8 @@ from rung.training.session import DisplayObserver
 CHECKPOINT_SECONDS = 20.0
 # Seconds between two writings of the history, each of which waits for the disk.
 HISTORY_SECONDS = 1.0
+# A single slow row must not end a training: the rest is expected to be at most so many times as slow as planned.
+MOST_SLOWER = 3.0
 
 
 class Recorder:
@@ -30,8 +33,8 @@ class Recorder:
         clock: of the training.
         display: where to show the progress.
         steps_per_epoch: turns steps into epochs.
-        seconds_after: the time that everything after the training takes, from the seconds that one image takes
-            in a forward pass and from how many times as slow as at the beginning that is.
+        seconds_after: the time that everything after the training takes at the speed of the plan.
+        planned_speed: that speed, in training images a second.
         interrupted: whether the user has asked to stop.
     """
 
@@ -42,7 +45,8 @@ class Recorder:
         display: TrainingDisplay,
         *,
         steps_per_epoch: int,
-        seconds_after: Callable[[float, float], float],
+        seconds_after: float,
+        planned_speed: float,
         interrupted: Callable[[], bool],
     ) -> None:
         self._run = run
@@ -50,9 +54,9 @@ class Recorder:
         self._display = display
         self._shown = DisplayObserver(display, steps_per_epoch)
         self._seconds_after = seconds_after
+        self._planned_speed = planned_speed
         self._interrupted = interrupted
         self._stopped = False
-        self._first_forward: float | None = None
         self._checkpointed = time.monotonic()
         self._written = -HISTORY_SECONDS
         self._unwritten: TrainingState | None = None
@@ -80,10 +84,10 @@ class Recorder:
         self._unwritten = state
         if time.monotonic() - self._written >= HISTORY_SECONDS:
             self._write_history()
-        forward = state.evaluation_seconds_per_image
-        self._first_forward = self._first_forward or forward
-        # When the computer has slowed down, everything after the training will take longer, too.
-        self._clock.reserve(self._seconds_after(forward, max(1.0, forward / self._first_forward)))
+        # When the computer is slower than planned, everything after the training will take longer, too.
+        slower = self._planned_speed / max(state.history[-1].images_per_second, 1e-9)
+        if math.isfinite(slower):
+            self._clock.reserve(self._seconds_after * min(max(slower, 0.7), MOST_SLOWER))
         # After a stop a row is added that an uninterrupted training would not have had.
         if not self._stopped and time.monotonic() - self._checkpointed >= CHECKPOINT_SECONDS:
             self._save(state)

@@ -203,18 +203,15 @@ class _Training:
         from rung.pipeline.interrupts import catch_interrupts
         from rung.pipeline.recorder import Recorder
         from rung.training.checkpoint import load_checkpoint
-        from rung.training.plan import evaluation_seconds
         from rung.training.session import new_state, steps_per_epoch, total_steps, train
 
-        epochs, seconds, report_seconds = self._planned(run)
+        epochs, seconds, after = self._planned(run)
+        speed = epochs * len(dataset.train) / max(seconds, 1e-9)
         precision = precision_of(run)
         state = new_state(recipe, dataset, device, self.settings.seed)
         if resumed:
             load_checkpoint(run.path / CHECKPOINT, state)
-        clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds)
-
-        def seconds_after(forward: float, slower: float) -> float:
-            return evaluation_seconds(dataset, recipe.views, forward) + (report_seconds + EXIT_SECONDS) * slower
+        clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds, after)
 
         with catch_interrupts() as interrupted:
             with Recorder(
@@ -222,7 +219,8 @@ class _Training:
                 clock,
                 self.display,
                 steps_per_epoch=steps_per_epoch(dataset, recipe),
-                seconds_after=seconds_after,
+                seconds_after=after,
+                planned_speed=speed,
                 interrupted=interrupted,
             ) as recorder:
                 train(
@@ -245,18 +243,16 @@ class _Training:
             self._report(run, dataset, status)
 
     def _planned(self, run: Run) -> tuple[float, float, float]:
-        """Epochs, their seconds, and those of the report, as ``run.json`` has them."""
+        """Epochs, their seconds, and those of everything after them, as ``run.json`` has them."""
         try:
             plan = run.info["plan"]
-            return (
-                float(plan["epochs"]),
-                float(plan["expected_seconds"]["training"]),
-                float(plan["expected_seconds"]["report"]),
-            )
+            expected = plan["expected_seconds"]
+            after = float(expected["evaluation"]) + float(expected["report"]) + EXIT_SECONDS
+            return float(plan["epochs"]), float(expected["training"]), after
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"{run.path / RUN} has no complete plan: {error}") from error
 
-    def _clock(self, run: Run, steps: int, used: float) -> Clock:
+    def _clock(self, run: Run, steps: int, used: float, after: float) -> Clock:
         from rung.training.clocks import StepClock, TimeClock
 
         if self.settings.budget is None:
@@ -264,8 +260,7 @@ class _Training:
         # Of a resumed run, the time that its earlier part had until its last checkpoint has been used.
         earlier = float(run.info.get("timings", {}).get("before_training", 0.0)) + used if used else 0.0
         deadline = self.started + self.settings.budget - earlier
-        after = run.info["plan"]["expected_seconds"]
-        return TimeClock(deadline, after["evaluation"] + after["report"] + EXIT_SECONDS, used)
+        return TimeClock(deadline, after, used)
 
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
         from rung.pipeline.judging import judge

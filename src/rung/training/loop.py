@@ -52,7 +52,6 @@ class TrainingState:
     loss: float = math.nan
     accuracy: float = math.nan
     images_per_second: float = math.nan
-    evaluation_seconds_per_image: float = math.nan
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
@@ -177,9 +176,7 @@ def _add_row(
     validation: Split,
     precision: str,
 ) -> None:
-    began = time.monotonic()
     probabilities = torch.from_numpy(predict(state.model, validation, precision=precision, views=1))
-    state.evaluation_seconds_per_image = (time.monotonic() - began) / len(validation)
     labels = torch.from_numpy(validation.labels)
     accuracy = float((probabilities.argmax(1) == labels).float().mean())
     loss = float(F.nll_loss(probabilities.clamp(min=1e-12).log(), labels))
