@@ -50,15 +50,18 @@ class Cost:
 
 
 def network_size(config: NetworkConfig, dataset: Dataset) -> NetworkSize:
-    """Count without computing: the network is built and run on tensors that have a shape but no content."""
+    """The size of the network that ``config`` describes, for the images of ``dataset``."""
     return count(config, dataset.image_size, dataset.channels, len(dataset.classes))
 
 
 def count(config: NetworkConfig, image_size: tuple[int, int], channels: int, classes: int) -> NetworkSize:
-    """The size of the network that ``config`` describes, for images of that size."""
-    with torch.device("meta"):
-        network = config.build(image_size, channels, classes)
-        image = torch.empty(1, channels, *image_size)
+    """The size of the network that ``config`` describes, for images of that size.
+
+    One blank image goes through it, which takes milliseconds; the first tensor on torch's "meta" device, which
+    needs no arithmetic, takes more than a second.
+    """
+    network = config.build(image_size, channels, classes)
+    image = torch.zeros(1, channels, *image_size)
     multiply_adds = activations = 0
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from rung.training.recipe import Recipe
 
 # Seconds of work that no measurement at the start can see: the report, the last files, the end of the process.
 REPORT_SECONDS = 1.0
+# Between the plan and the first step: weights, normalisation, whitening, files.
+SETUP_SECONDS = 0.3
 # Images of the training split on which its accuracy is measured at the end, at most.
 TRAIN_SAMPLE = 2000
 # Share of the time left that the final evaluation may take before mirror images are left out of it.
@@ -111,6 +114,7 @@ def make_plan(
     Raises:
         UsageError: the time is too short for a single step, or the memory too small for the smallest batch.
     """
+    began = time.monotonic()
     frontier = Frontier.load()
     augmentation, why = choose_augmentation(dataset, probe)
     recipe = Recipe(
@@ -132,7 +136,8 @@ def make_plan(
             return epochs or 1.0
         size = network_size(config, dataset)
         share = float((size.multiply_adds / known.size.multiply_adds) ** 0.7)
-        left = seconds - evaluation_seconds(dataset, recipe.views, known.forward * share) - report_seconds
+        left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
+        left -= evaluation_seconds(dataset, recipe.views, known.forward * share)
         return left / (known.step * share * len(dataset.train))
 
     config = fitting(network, dataset) if network else fitting(frontier.networks[0], dataset)
@@ -175,7 +180,12 @@ def make_plan(
         precision=machine.precision,
         expected_accuracy=expected,
         expected_accuracy_interval=interval,
-        expected_seconds={"start": spent, "training": training, "evaluation": evaluation, "report": report_seconds},
+        expected_seconds={
+            "start": spent + time.monotonic() - began + SETUP_SECONDS,
+            "training": training,
+            "evaluation": evaluation,
+            "report": report_seconds,
+        },
         reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
     )
 
@@ -268,7 +278,7 @@ def build_model(recipe: Recipe, dataset: Dataset, device: torch.device, seed: in
     """A fresh classifier: weights from the seed, normalisation and whitening from the training split alone."""
     torch.manual_seed(seed)
     # Enough images for the statistics of pixels and patches; not so many that large ones fill the memory.
-    sampled = max(100, min(5000, 16_000_000 // dataset.train.images[0].size))
+    sampled = max(100, min(5000, 5_000_000 // dataset.train.images[0].size))
     sample = dataset.train.take(slice(0, None, max(1, len(dataset.train) // sampled)))
     mean = sample.mean((0, 1, 2))
     std = sample.std((0, 1, 2)) + 1e-3
