@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rung.training.recipe import Recipe
 
 # Seconds that the interpreter needs to leave after the last file is written.
-EXIT_SECONDS = 0.3
+EXIT_SECONDS = 0.1
 
 
 def train(

@@ -29,12 +29,14 @@ class Frontier:
         images: size of the training split that they were measured on.
         probe_accuracy: what the linear classifier of :func:`rung.data.probe.probe` gets right there.
         curves: for each network the epochs and the errors (1 - accuracy, smoothed), by rising epochs.
+        views: by how many versions of an image are averaged, what share of the curves' errors is left.
         scatter: standard deviation of one run around the curve, in accuracy.
     """
 
     images: int
     probe_accuracy: float
     curves: dict[NetworkConfig, tuple[tuple[float, ...], tuple[float, ...]]]
+    views: dict[int, float]
     scatter: float
 
     @classmethod
@@ -46,20 +48,22 @@ class Frontier:
             network_config(entry["network"]): (tuple(entry["epochs"]), tuple(entry["errors"]))
             for entry in table["curves"]
         }
-        return cls(table["images"], table["probe_accuracy"], curves, table["scatter"])
+        views = {int(count): share for count, share in table["views"].items()}
+        return cls(table["images"], table["probe_accuracy"], curves, views, table["scatter"])
 
     @property
     def networks(self) -> tuple[NetworkConfig, ...]:
         """The networks that the planner chooses from, cheapest first."""
         return tuple(self.curves)
 
-    def accuracy(self, config: NetworkConfig, epochs: float, images: int) -> float:
+    def accuracy(self, config: NetworkConfig, epochs: float, images: int, views: int = 2) -> float:
         """The accuracy of ``config`` after as many training images as ``epochs`` of ``images`` show it.
 
         Between the measured epochs the logarithm of the error is interpolated linearly over the logarithm of
         the epochs; beyond them it follows the nearest piece, at half its slope on the far side.
         """
         epochs_here, errors = self._curve(config)
+        errors = tuple(error * self.views[views] for error in errors)
         passes = max(epochs * images / self.images, 1e-3)
         x = math.log(passes)
         xs, ys = [math.log(e) for e in epochs_here], [math.log(e) for e in errors]
@@ -91,16 +95,16 @@ class Frontier:
         )
 
     def expectation(
-        self, config: NetworkConfig, epochs: float, dataset: Dataset, probe: Probe
+        self, config: NetworkConfig, epochs: float, dataset: Dataset, probe: Probe, views: int = 2
     ) -> tuple[float, tuple[float, float]]:
         """The test accuracy to expect, and where nine of ten runs end.
 
         On familiar data the interval allows for the scatter of a run, the sampling of the test images, and an
         eighth fewer or more epochs than planned.
         """
-        expected = self.accuracy(config, epochs, len(dataset.train))
+        expected = self.accuracy(config, epochs, len(dataset.train), views)
         if self.is_familiar(dataset, probe):
-            slower = expected - self.accuracy(config, epochs * 0.875, len(dataset.train))
+            slower = expected - self.accuracy(config, epochs * 0.875, len(dataset.train), views)
             sampling = (expected * (1 - expected) / len(dataset.test or dataset.val)) ** 0.5
             reach = 1.645 * math.hypot(self.scatter, sampling, slower)
             return expected, (max(0.0, expected - reach), min(1.0, expected + reach))

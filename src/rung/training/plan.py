@@ -23,15 +23,11 @@ from rung.training.measure import Cost, measure_cost, network_size
 from rung.training.recipe import Recipe
 
 # Seconds of work that no measurement at the start can see: the report, the last files, the end of the process.
-REPORT_SECONDS = 1.0
+REPORT_SECONDS = 0.5
 # Between the plan and the first step: weights, normalisation, whitening, files.
 SETUP_SECONDS = 0.3
 # Images of the training split on which its accuracy is measured at the end, at most.
-TRAIN_SAMPLE = 2000
-# Share of the time left that the final evaluation may take before mirror images are left out of it.
-VIEWS_SHARE = 0.2
-# Share of it below which images shifted by a pixel are added.
-SHIFTS_SHARE = 0.08
+TRAIN_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -121,7 +117,6 @@ def make_plan(
         network=network or FastConfig(),
         batch_size=choose_batch_size(len(dataset.train)),
         augmentation=augmentation,
-        views=2 if augmentation.flip else 1,
     )
     measured: dict[NetworkConfig, Cost] = {}
 
@@ -130,44 +125,45 @@ def make_plan(
             measured[config] = measure_cost(replace(recipe, network=config), dataset, machine, seed)
         return measured[config]
 
-    def passes(config: NetworkConfig, known: Cost) -> float:
-        """Epochs that fit, if seconds grow with the 0.7th power of multiply-adds: wider layers use the cores better."""
+    def passes(config: NetworkConfig, known: Cost, views: int) -> float:
+        """Epochs that fit, if seconds grow with the 0.6th power of multiply-adds: wider layers use the cores better."""
         if epochs is not None or seconds is None:
             return epochs or 1.0
         size = network_size(config, dataset)
-        share = float((size.multiply_adds / known.size.multiply_adds) ** 0.7)
+        share = float((size.multiply_adds / known.size.multiply_adds) ** 0.6)
         left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
-        left -= evaluation_seconds(dataset, recipe.views, known.forward * share)
+        left -= evaluation_seconds(dataset, views, known.forward * share)
         return left / (known.step * share * len(dataset.train))
 
-    config = fitting(network, dataset) if network else fitting(frontier.networks[0], dataset)
+    def accuracy(config: NetworkConfig, known: Cost, views: int) -> float:
+        return frontier.accuracy(config, passes(config, known, views), len(dataset.train), views)
+
+    possible_views = (1, 2, 6) if augmentation.flip and min(dataset.image_size) >= 8 else (1,)
+    config = fitting(network or frontier.networks[0], dataset)
     if network is None:
         # The cheapest network is measured, the best by that guess is measured, too, and may change the choice once.
         for _ in range(2):
             reference = cost(config)
             config = max(
                 (fitting(candidate, dataset) for candidate in frontier.networks),
-                key=lambda candidate: frontier.accuracy(candidate, passes(candidate, reference), len(dataset.train)),
+                key=lambda candidate: max(accuracy(candidate, reference, views) for views in possible_views),
             )
             if config in measured:
                 break
     known = cost(config)
-    if seconds is not None and evaluation_seconds(dataset, recipe.views, known.forward) > VIEWS_SHARE * seconds:
-        recipe = replace(recipe, views=1)
-    recipe = replace(recipe, network=config)
+    best_views = max(possible_views, key=lambda views: accuracy(config, known, views))
+    recipe = replace(recipe, network=config, views=best_views)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
-    count = passes(config, known)
+    count = passes(config, known, recipe.views)
     steps = int(count * (len(dataset.train) // recipe.batch_size))
     if steps < 1:
         raise UsageError(
             f"the budget leaves no time for a single training step: {format_duration(max(0.0, seconds or 0.0))} are "
             f"left and a step takes {format_duration(known.step * recipe.batch_size)}; give a larger --budget"
         )
-    if recipe.views == 2 and evaluation_seconds(dataset, 6, known.forward) < SHIFTS_SHARE * (seconds or math.inf):
-        recipe = replace(recipe, views=6)
     recipe = replace(recipe, filter_rate=choose_filter_rate(steps))
     evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
-    expected, interval = frontier.expectation(config, count, dataset, probe)
+    expected, interval = frontier.expectation(config, count, dataset, probe, recipe.views)
     training = known.step * len(dataset.train) * count
     return Plan(
         recipe=recipe,
