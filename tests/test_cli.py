@@ -193,6 +193,7 @@ def call(
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process; returns its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_leave", sys.exit)  # It would end the tests.
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["rung", *map(str, arguments)])
@@ -341,3 +342,13 @@ def test_everything_public_can_be_imported() -> None:
 def test_importing_rung_is_cheap(tmp_path: Path) -> None:
     script = "import sys, rung; assert not {'torch', 'sklearn', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pipe that can be closed at one end")
+def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
+    process = subprocess.Popen([*COMMAND, "--help"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert b"Traceback" not in process.stderr.read()
+    process.stderr.close()
+    process.wait(timeout=30)

@@ -161,9 +161,10 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     os.environ.setdefault("KMP_BLOCKTIME", "1")
     try:
-        app()
-    except SystemExit as ending:
-        _leave(ending.code if isinstance(ending.code, int) else 0)
+        try:
+            app()
+        except SystemExit as ending:
+            _leave(ending.code if isinstance(ending.code, int) else 0)
     except UsageError as error:
         _fail(str(error), 2)
     except RungError as error:

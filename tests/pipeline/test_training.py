@@ -109,6 +109,10 @@ def test_the_report_names_the_classes_without_being_broken_by_them(finished: Run
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(finished: Run, folder: Path, tmp_path: Path) -> None:
     again = train(folder, epochs=4, threads=1, out=tmp_path / "again")
+    assert again.info["recipe"] == finished.info["recipe"]
+    assert again.info["plan"]["precision"] == finished.info["plan"]["precision"]
+    assert [row.step for row in again.history] == [row.step for row in finished.history]
+    assert [row.val_loss for row in again.history] == [row.val_loss for row in finished.history]
     assert same(again, finished)
     assert again.evaluation.log_loss == finished.evaluation.log_loss
     other = train(folder, epochs=4, threads=1, seed=1, out=tmp_path / "other")

@@ -46,6 +46,20 @@ def test_half_precision_needs_a_clear_advantage(half: float, chosen: str, monkey
     assert machine.gflops == 100 * (half if chosen == "bfloat16" else 1.0)
 
 
+@pytest.mark.parametrize("ratio", [1.1, 1.5])
+def test_a_doubtful_answer_is_asked_again(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def rate(_: torch.device, name: str) -> float:
+        asked.append(name)
+        # Other programs slow half precision down until the sixth turn.
+        return 100.0 if name == "float32" else 100 * (ratio if len(asked) < 11 else 2.0)
+
+    monkeypatch.setattr(device, "_convolution_rate", rate)
+    assert measure_machine(CPU).precision == "bfloat16"
+    assert len(asked) == 12
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_precision_that_was_asked_for_is_taken(precision: str) -> None:
     machine = measure_machine(CPU, precision)

@@ -19,6 +19,8 @@ from rung.errors import UsageError
 # without are slower with it; so far from both, noise in the measurement does not change the choice, nor the weights.
 ADVANTAGE = 1.3
 
+# Operations of a training step below which a second thread is no help.
+SMALL_STEP = 1e9
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -70,11 +72,18 @@ def measure_machine(device: torch.device, precision: str | None = None) -> Machi
     """
     names = [precision] if precision else ["float32", "bfloat16"]
     rates = dict.fromkeys(names, 0.0)
-    # In turns, and the best of each counts, so that another program's moment of work does not decide.
-    for _ in range(3):
+    # In turns, and the best of each counts, so that another program's moment of work does not decide. Where the
+    # answer is not clear it is asked again, because weights that a seed shall give again depend on it.
+    for turn in range(10):
         rates = {name: max(rate, _convolution_rate(device, name)) for name, rate in rates.items()}
+        if turn >= 2 and (len(names) == 1 or not _doubtful(rates["bfloat16"] / rates["float32"])):
+            break
     chosen = names[-1] if len(names) == 1 or rates["bfloat16"] > ADVANTAGE * rates["float32"] else "float32"
     return Machine(str(device), processor_name(device), torch.get_num_threads(), chosen, rates[chosen])
+
+
+def _doubtful(ratio: float) -> bool:
+    return ADVANTAGE / 1.3 < ratio < ADVANTAGE * 1.3
 
 
 def _convolution_rate(device: torch.device, precision: str) -> float:
@@ -115,6 +124,21 @@ def processor_name(device: torch.device) -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "unknown"
+
+
+def worthwhile_threads(threads: int, multiply_adds: int, batch_size: int) -> int:
+    """How many of ``threads`` to use for steps of that much work: one where handing it out would cost more than it saves.
+
+    Counted, not measured, so that it does not depend on the moment. Digits of 8×8 pixels are below the limit,
+    CIFAR-10's images above it for every network.
+
+    Args:
+        threads: that could be used.
+        multiply_adds: of one image going through the network.
+        batch_size: images a step.
+    """
+    operations = 6 * multiply_adds * batch_size
+    return threads if operations >= SMALL_STEP else 1
 
 
 def set_threads(threads: int | None) -> int:
