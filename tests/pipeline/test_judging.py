@@ -11,7 +11,7 @@ from rung.data.dataset import Dataset
 from rung.errors import RunError
 from rung.models.classifier import Classifier, predict
 from rung.models.fast import FastConfig
-from rung.pipeline.judging import judge
+from rung.pipeline.judging import hurry, judge
 from rung.training.plan import build_model
 from rung.training.recipe import Recipe
 
@@ -66,3 +66,12 @@ def test_a_diverged_network_is_one_clear_sentence(model: Classifier, dataset: Da
         model.network.head.weight.fill_(float("nan"))
     with pytest.raises(RunError, match=r"^the network has diverged: its probabilities are not numbers"):
         judge(model, dataset, "float32", **TIMES)
+
+
+@pytest.mark.parametrize(("seconds", "views"), [(1e9, 6), (0.0, 1)])
+def test_views_are_given_up_where_time_is_short(seconds: float, views: int, dataset: Dataset) -> None:
+
+    network = FastConfig(stages=((4,),)).build(dataset.image_size, dataset.channels, len(dataset.classes))
+    model = Classifier(network, [128.0] * dataset.channels, [64.0] * dataset.channels, views=6)
+    assert hurry(model, dataset, "float32", seconds) == (views < 6)
+    assert model.views == views

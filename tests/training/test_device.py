@@ -104,3 +104,16 @@ def test_threads() -> None:
 def test_no_more_threads_than_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
     assert set_threads(None) == 1
+
+
+def test_small_steps_use_one_thread_and_give_the_others_back() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with device.worthwhile_threads(multiply_adds=200_000, batch_size=64):
+            assert torch.get_num_threads() == 1
+        with device.worthwhile_threads(multiply_adds=7_000_000, batch_size=250):
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -17,7 +17,7 @@ CURVES = {SMALL: ((1.0, 4.0), (0.4, 0.2)), LARGE: ((2.0, 8.0), (0.3, 0.1))}
 
 @pytest.fixture
 def frontier() -> Frontier:
-    return Frontier(images=1000, probe_accuracy=0.3, curves=CURVES, scatter=0.01)
+    return Frontier(images=1000, probe_accuracy=0.3, curves=CURVES, views={1: 1.04, 2: 1.0, 6: 0.99}, scatter=0.01)
 
 
 def familiar_dataset(count: int = 1000) -> Dataset:
@@ -92,3 +92,10 @@ def test_without_a_test_split_the_validation_split_is_forecast(frontier: Frontie
     _, (low, high) = frontier.expectation(LARGE, 4, no_test, FAMILIAR)
     _, (narrow_low, narrow_high) = frontier.expectation(LARGE, 4, dataset, FAMILIAR)
     assert low < narrow_low < narrow_high < high
+
+
+def test_more_views_leave_fewer_errors(frontier: Frontier) -> None:
+    config = frontier.networks[0]
+    one, two, six = (frontier.accuracy(config, 1.0, 1000, views) for views in (1, 2, 6))
+    assert one < two < six
+    assert (1 - one) / (1 - two) == pytest.approx(1.04)

@@ -120,6 +120,7 @@ class _Training:
         self.started = started
         self.timings: dict[str, float] = {}
         self._last = started
+        self._resumed = False
         # Before torch is imported: see there.
         self._worker = EvaluationWorker()
 
@@ -209,6 +210,7 @@ class _Training:
         speed = epochs * len(dataset.train) / max(seconds, 1e-9)
         precision = precision_of(run)
         state = new_state(recipe, dataset, device, self.settings.seed)
+        self._resumed = resumed
         if resumed:
             load_checkpoint(run.path / CHECKPOINT, state)
         clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds, after)
@@ -263,9 +265,16 @@ class _Training:
         return TimeClock(deadline, after, used)
 
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
-        from rung.pipeline.judging import judge
+        from rung.pipeline.judging import hurry, judge
+        from rung.training.plan import REPORT_SECONDS
         from rung.training.weights import save_classifier
 
+        if self.settings.budget is not None and not self._resumed:
+            # A few per cent over the budget are better than an evaluation that is worth less.
+            left = 1.02 * self.settings.budget - (time.monotonic() - self.started) - REPORT_SECONDS
+            if hurry(state.model, dataset, precision, left):
+                self.display.message("The computer has become slower: fewer views of each image are averaged.")
+                run.update(recipe={**run.info["recipe"], "views": state.model.views})
         evaluation, probabilities = judge(
             state.model,
             dataset,

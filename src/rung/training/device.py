@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,19 +127,24 @@ def processor_name(device: torch.device) -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def worthwhile_threads(threads: int, multiply_adds: int, batch_size: int) -> int:
-    """How many of ``threads`` to use for steps of that much work: one where handing it out would cost more than it saves.
+@contextmanager
+def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[None]:
+    """Compute with one thread where the steps are so small that sharing them out costs more than it saves.
 
     Counted, not measured, so that it does not depend on the moment. Digits of 8×8 pixels are below the limit,
     CIFAR-10's images above it for every network.
 
     Args:
-        threads: that could be used.
         multiply_adds: of one image going through the network.
         batch_size: images a step.
     """
-    operations = 6 * multiply_adds * batch_size
-    return threads if operations >= SMALL_STEP else 1
+    before = torch.get_num_threads()
+    if 6 * multiply_adds * batch_size < SMALL_STEP:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def set_threads(threads: int | None) -> int:

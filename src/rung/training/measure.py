@@ -13,7 +13,7 @@ from rung.data.batches import Batches
 from rung.data.dataset import Dataset
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier, autocast, predict
-from rung.training.device import Machine, fastest_seconds
+from rung.training.device import Machine, fastest_seconds, worthwhile_threads
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
 
@@ -101,11 +101,12 @@ def measure_cost(recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) 
             torch.cuda.synchronize(device)
         return time.perf_counter() - start
 
-    began = time.perf_counter()
-    step(0)
-    timings = [step(1)]
-    if time.perf_counter() - began < PATIENCE:
-        timings.append(step(2))
+    with worthwhile_threads(size.multiply_adds, batches.batch_size):
+        began = time.perf_counter()
+        step(0)
+        timings = [step(1)]
+        if time.perf_counter() - began < PATIENCE:
+            timings.append(step(2))
     seconds = sum(timings) / len(timings)
     sample = dataset.train.subset(batches.positions(0))
     forward = fastest_seconds(lambda: predict(model, sample, precision=machine.precision), device, repeats=1)

@@ -11,8 +11,9 @@ from rung.data.dataset import Dataset
 from rung.data.probe import probe
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.training.clocks import Clock
-from rung.training.device import Machine
+from rung.training.device import Machine, worthwhile_threads
 from rung.training.loop import Observer, TrainingState, fit
+from rung.training.measure import network_size
 from rung.training.optimizers import Optimizers
 from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan
 from rung.training.recipe import Recipe
@@ -92,18 +93,19 @@ def train(
         stop: asked before each step; True ends the training early.
     """
     rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
-    fit(
-        state,
-        dataset,
-        recipe,
-        clock,
-        seed=seed,
-        precision=precision,
-        steps_per_row=rows.steps,
-        validation=rows.validation,
-        observer=observer,
-        stop=stop,
-    )
+    with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
+        fit(
+            state,
+            dataset,
+            recipe,
+            clock,
+            seed=seed,
+            precision=precision,
+            steps_per_row=rows.steps,
+            validation=rows.validation,
+            observer=observer,
+            stop=stop,
+        )
 
 
 class DisplayObserver:
