@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rung.models.fast import FastConfig
-from rung.training.optimizers import Muon, Optimizers, orthogonalise
+from rung.training.optimizers import SGD, Muon, Optimizers, orthogonalise
 from rung.training.recipe import Recipe
 
 SHAPES = [(6, 6), (4, 20), (20, 4), (1, 9), (9, 1)]
@@ -157,3 +157,25 @@ def test_weight_decay_is_the_share_that_a_step_at_the_peak_takes(network: nn.Mod
     set_gradients(network, 0.0)
     optimizers.step(1.0)
     assert torch.allclose(network.head.weight, 0.99 * head, rtol=1e-5)
+
+
+def test_sgd_is_that_of_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(3, 4)) for _ in range(2))
+    one = SGD([{"params": [ours], "lr": 0.1, "weight_decay": 0.01}], momentum=0.85)
+    other = torch.optim.SGD([theirs], lr=0.1, weight_decay=0.01, momentum=0.85, nesterov=True)
+    for rate in (0.1, 0.05, 0.02, 0.0):
+        gradient = torch.randn(3, 4, generator=generator)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        one.param_groups[0]["lr"] = other.param_groups[0]["lr"] = rate
+        one.step()
+        other.step()
+        assert torch.allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def test_what_belongs_to_other_parameters_is_refused() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2))
+    optimizer = SGD([{"params": [parameter], "lr": 0.1, "weight_decay": 0.0}], momentum=0.9)
+    for state in ({1: {"momentum_buffer": torch.ones(2)}}, {0: {"momentum_buffer": torch.ones(3)}}):
+        with pytest.raises(ValueError):
+            optimizer.load_state_dict({"state": state})

@@ -8,6 +8,7 @@ The activation is a ReLU instead of a GELU: on a CPU it costs a quarter of the t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ class FastConfig:
 
     Attributes:
         stages: for each stage the output channels of its convolutions; the first of them is followed by
-            a 2×2 max pooling as long as the image has more than one pixel left.
+            a 2×2 max pooling, in the last stages first: in as many as leave three pixels a side.
         stem_size: side of the whitening patches in pixels.
         stem_stride: distance between them in pixels; 1 keeps the resolution.
         stem_filters: how many principal components of the patches are kept, at most; the stem has
@@ -117,12 +118,12 @@ class FastNetwork(nn.Module):
         side = (side - stem_size) // config.stem_stride + 1
         blocks: list[nn.Module] = []
         inputs = self.stem.out_channels
-        for widths in config.stages:
+        poolings = int(math.log2(max(1.0, side / 3)))
+        for stage, widths in enumerate(config.stages):
             for place, outputs in enumerate(widths):
-                pool = place == 0 and side > 1
+                pool = place == 0 and stage >= len(config.stages) - poolings
                 shortcut = config.shortcuts and not pool and inputs == outputs
                 blocks.append(ConvBlock(inputs, outputs, pool, shortcut))
-                side = side // 2 if pool else side
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(inputs, classes, bias=False)
