@@ -157,9 +157,11 @@ def make_plan(
     count = passes(config, known, recipe.views)
     steps = int(count * (len(dataset.train) // recipe.batch_size))
     if steps < 1:
+        start = spent + time.monotonic() - began
+        after = evaluation_seconds(dataset, recipe.views, known.forward) + report_seconds
         raise UsageError(
-            f"the budget leaves no time for a single training step: {format_duration(max(0.0, seconds or 0.0))} are "
-            f"left and a step takes {format_duration(known.step * recipe.batch_size)}; give a larger --budget"
+            f"the budget leaves no time for a single training step: the start takes {start:.1f} s, evaluation and "
+            f"report take {after:.1f} s; give a larger --budget"
         )
     recipe = replace(recipe, filter_rate=choose_filter_rate(steps))
     evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
