@@ -126,3 +126,11 @@ def test_an_unknown_network_is_refused(values: dict[str, object]) -> None:
 def test_an_unknown_field_is_refused() -> None:
     with pytest.raises(TypeError):
         network_config({"name": "fast", "width": 3})
+
+
+@pytest.mark.parametrize(("side", "poolings"), [(4, 0), (8, 1), (16, 2), (32, 3), (48, 3)])
+def test_small_images_are_pooled_late_and_seldom(side: int, poolings: int) -> None:
+    network = FastConfig(stages=((4, 4), (4, 4), (4, 4))).build((side, side), 1, 2)
+    pooled = [block.pool for block in network.blocks]
+    assert sum(pooled) == poolings
+    assert [i for i, pool in enumerate(pooled) if pool] == [0, 2, 4][3 - poolings :]

@@ -15,12 +15,13 @@ from rung.training.recipe import Recipe
 def test_counts_against_a_calculation_by_hand() -> None:
     config = FastConfig(stages=((8, 8), (16,)), stem_size=2, stem_filters=24)
     size = count(config, (8, 8), 3, 10)
-    # Whitening: 3 × 2 × 2 components with both signs; then 7 × 7 pixels.
+    # Whitening: 3 × 2 × 2 components with both signs; then 7 × 7 pixels, which are enough for one pooling, after
+    # the last convolution.
     layers = [
         (24, 3 * 2 * 2, 7 * 7),
         (8, 24 * 9, 7 * 7),
-        (8, 8 * 9, 3 * 3),
-        (16, 8 * 9, 3 * 3),
+        (8, 8 * 9, 7 * 7),
+        (16, 8 * 9, 7 * 7),
         (10, 16, 1),
     ]
     assert size.multiply_adds == sum(outputs * inputs * places for outputs, inputs, places in layers)

@@ -124,6 +124,10 @@ def fit(
             window = _Window()
             state.seconds = time.monotonic() - started
             observer.row(state)
+            # A network can die with a finite loss: only its running statistics overflow.
+            if not state.is_finite():
+                _retreat(state, recipe)
+                optimizers = state.optimizers
         observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
     if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
         _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
@@ -198,7 +202,7 @@ def _add_row(
 
 
 def _retreat(state: TrainingState, recipe: Recipe) -> None:
-    """After a loss that is not a number: back to the best weights, with half the learning rates."""
+    """After a loss or weights that are not numbers: back to the best weights, with half the learning rates."""
     state.model.load_state_dict(state.best)
     state.rate_scale *= 0.5
     state.optimizers = Optimizers(state.model.network, recipe)
