@@ -176,7 +176,7 @@ def main() -> None:
 
 
 def _leave(code: int) -> None:
-    """End the process. Taking torch apart in order takes half a second of the budget, and everything is written."""
+    """End the process. Taking torch apart in order takes up to a second of the budget, and everything is written."""
     sys.stdout.flush()
     sys.stderr.flush()
     if "torch" in sys.modules:
