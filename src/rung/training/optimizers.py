@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -75,6 +75,13 @@ class Optimizer:
             state[parameter] = {name: value.to(parameter.device) for name, value in remembered.items()}
         self.state = state
 
+    def _moving(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Any], dict[str, Tensor]]]:
+        """Every parameter that has a gradient, with that, its group's settings, and what is remembered of it."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    yield parameter, parameter.grad, group, self.state.setdefault(parameter, {})
+
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
 
@@ -92,18 +99,14 @@ class SGD(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                gradient = parameter.grad.add(parameter, alpha=group["weight_decay"])
-                state = self.state.setdefault(parameter, {})
-                if "momentum_buffer" in state:
-                    state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
-                else:
-                    state["momentum_buffer"] = gradient.clone()
-                gradient.add_(state["momentum_buffer"], alpha=group["momentum"])
-                parameter.add_(gradient, alpha=-group["lr"])
+        for parameter, gradient, group, state in self._moving():
+            gradient = gradient.add(parameter, alpha=group["weight_decay"])
+            if "momentum_buffer" in state:
+                state["momentum_buffer"].mul_(group["momentum"]).add_(gradient)
+            else:
+                state["momentum_buffer"] = gradient.clone()
+            gradient.add_(state["momentum_buffer"], alpha=group["momentum"])
+            parameter.add_(gradient, alpha=-group["lr"])
 
 
 class Muon(Optimizer):
@@ -127,18 +130,14 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state.setdefault(parameter, {})
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                running = state["momentum"].mul_(group["momentum"]).add_(parameter.grad)
-                gradient = parameter.grad.add(running, alpha=group["momentum"])
-                parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
-                step = orthogonalise(gradient.flatten(1), group["iterations"]).view_as(parameter)
-                parameter.add_(step, alpha=-group["lr"])
+        for parameter, gradient, group, state in self._moving():
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            running = state["momentum"].mul_(group["momentum"]).add_(gradient)
+            gradient = gradient.add(running, alpha=group["momentum"])
+            parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+            step = orthogonalise(gradient.flatten(1), group["iterations"]).view_as(parameter)
+            parameter.add_(step, alpha=-group["lr"])
 
 
 class Optimizers:
