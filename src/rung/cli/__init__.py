@@ -1,0 +1,13 @@
+"""The command line: parses, calls one public function, prints. It decides nothing of its own.
+
+``app.py`` has the application and what its commands share; each other module is a command, and hangs itself on the
+application when it is imported. The order of the imports is the order in ``rung --help``.
+"""
+
+# isort: off
+from rung.cli.app import main
+from rung.cli import train
+from rung.cli import evaluate
+# isort: on
+
+__all__ = ["evaluate", "main", "train"]
