@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from rung import cli
+from rung.cli import app, train
 from rung.errors import UsageError
 from rung.runs import CHECKPOINT, HISTORY, Run
 
@@ -193,7 +194,7 @@ def call(
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs the command in this process; returns its exit code and what it printed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli, "_leave", sys.exit)  # It would end the tests.
+    monkeypatch.setattr(app, "_leave", sys.exit)  # It would end the tests.
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["rung", *map(str, arguments)])
@@ -320,13 +321,13 @@ def test_help_is_quick(tmp_path: Path) -> None:
     ("written", "meant"), [("900M", 900 * 2**20), ("2G", 2**31), ("1.5GiB", 1.5 * 2**30), ("512kb", 2**19), ("77", 77)]
 )
 def test_amounts_of_memory(written: str, meant: float) -> None:
-    assert cli._bytes(written) == meant
+    assert train._bytes(written) == meant
 
 
 @pytest.mark.parametrize("written", ["", "M", "-1G", "0", "nan", "inf", "1e99G", "two"])
 def test_what_is_no_amount_of_memory(written: str) -> None:
     with pytest.raises(UsageError, match="not an amount of memory"):
-        cli._bytes(written)
+        train._bytes(written)
 
 
 def test_everything_public_can_be_imported() -> None:
