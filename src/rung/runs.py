@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from rung.evaluation.result import Evaluation
+    from rung.training.recordings import Recordings
 
 RUN = "run.json"
 HISTORY = "history.csv"
@@ -30,6 +31,7 @@ MODEL = "model.safetensors"
 EVALUATION = "evaluation.json"
 PREDICTIONS = "predictions.parquet"
 FINDINGS = "findings.json"
+RECORDINGS = "recordings.safetensors"
 REPORT = "report.html"
 CHECKPOINT = "checkpoint"
 
@@ -181,6 +183,23 @@ class Run:
         except FileNotFoundError as error:
             raise RunError(f"{self.path} has no {PREDICTIONS}: the run has not been evaluated") from error
         except (OSError, ValueError, pa.ArrowException) as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+
+    @property
+    def recordings(self) -> Recordings | None:
+        """What was seen inside the network while it trained; None where nothing was recorded.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        from rung.training.recordings import Recordings
+
+        path = self.path / RECORDINGS
+        if not path.exists():
+            return None
+        try:
+            return Recordings.from_bytes(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
 
     def report(self) -> Path:

@@ -1,0 +1,47 @@
+"""From evidence to findings: every kind is asked, causes swallow their consequences, the worst comes first."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+
+from rung.diagnosis.evidence import Evidence, evidence_of
+from rung.diagnosis.finding import Finding, worst_first
+from rung.diagnosis.kinds import Kind, kinds
+from rung.runs import Run
+
+
+def examine(evidence: Evidence) -> tuple[Finding, ...]:
+    """Every problem that the evidence shows, worst first."""
+    asked = kinds()
+    found = [finding for kind in asked.values() for finding in kind.find(evidence)]
+    return worst_first(_without_consequences(found, asked))
+
+
+def diagnose_run(run: Run | str | os.PathLike[str]) -> tuple[Finding, ...]:
+    """What is wrong with a run, from the files in its folder alone; takes well under a second.
+
+    Args:
+        run: a run, or its folder; one that was judged on its validation split alone will do.
+
+    Returns:
+        The findings, worst first.
+
+    Raises:
+        RunError: it is no run, or a file of it is damaged.
+    """
+    return examine(evidence_of(run if isinstance(run, Run) else Run(run)))
+
+
+def _without_consequences(found: Iterable[Finding], asked: dict[str, Kind]) -> list[Finding]:
+    """The findings that none of the others explains; each that explains some names them."""
+    found = list(found)
+    explained = {kind for finding in found for kind in asked[finding.kind].EXPLAINS}
+    kept = []
+    for finding in found:
+        if finding.kind in explained:
+            continue
+        also = [other.kind for other in found if other.kind in asked[finding.kind].EXPLAINS]
+        kept.append(replace(finding, evidence={**finding.evidence, "also": also}) if also else finding)
+    return kept

@@ -1,0 +1,114 @@
+"""What a diagnosis looks at, gathered once, so that every kind of problem is a pure function of it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rung.errors import RunError
+from rung.runs import EVALUATION, Epoch, Run
+from rung.training.recordings import Predicted, Recordings
+
+if TYPE_CHECKING:
+    from rung.data.dataset import Dataset
+    from rung.evaluation.result import Evaluation
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Everything that is known; each kind of problem looks at the parts that it needs and says nothing without them.
+
+    Attributes:
+        data: what stands behind ``rung train`` in a remedy's command.
+        settings: the arguments of the training, as in ``run.json``.
+        recipe: the recipe, as in ``run.json``.
+        plan: the plan, as in ``run.json``.
+        classes: class names.
+        images: number of images by split.
+        history: rows of the training, oldest first.
+        recordings: what was seen inside the network while it trained.
+        train: predictions of a sample of the training images, before any temperature.
+        val: predictions of the validation images, before any temperature.
+        temperature: that the logits are divided by before they become probabilities, 1 where nobody set it.
+        evaluation: the metrics on the test split, where it has been read. Nothing may be chosen by them.
+        other_seeds: validation accuracies of trainings that differ in their seed alone.
+        status: ``"finished"``, ``"interrupted"`` …, as in ``run.json``.
+        dataset: the images, where they are at hand.
+    """
+
+    data: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    plan: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    images: Mapping[str, int] = field(default_factory=dict)
+    history: tuple[Epoch, ...] = ()
+    recordings: Recordings | None = None
+    train: Predicted | None = None
+    val: Predicted | None = None
+    temperature: float = 1.0
+    evaluation: Evaluation | None = None
+    other_seeds: tuple[float, ...] = ()
+    status: str = "finished"
+    dataset: Dataset | None = None
+
+    def command(self, **changes: Any) -> str:
+        """The ``rung train`` command of this run with some settings changed; None takes a setting away."""
+        wanted = {**self.settings, **changes}
+        if changes.get("epochs") is not None:
+            wanted["budget"] = None
+        words = ["rung", "train", str(wanted.pop("data", None) or self.data)]
+        for name, value in wanted.items():
+            if value is None or value is False or (name, value) in (("seed", 0), ("device", "auto")):
+                continue
+            words.append(f"--{name.replace('_', '-')}")
+            if name == "budget" and isinstance(value, int | float):
+                words.append(f"{value:g}s")
+            elif name == "max_memory":
+                words.append(f"{value / 2**20:.0f}M")
+            elif value is not True:
+                words.append(f"{value:g}" if isinstance(value, float) else str(value))
+        return shlex.join(words)
+
+
+def evidence_of(run: Run, dataset: Dataset | None = None) -> Evidence:
+    """What the folder of a run holds; parts that are missing are left out.
+
+    Raises:
+        RunError: a file that is there is damaged.
+    """
+
+    def part(name: str) -> dict[str, Any]:
+        value = run.info.get(name)
+        return value if isinstance(value, dict) else {}
+
+    data, recordings = part("data"), run.recordings
+    outcome = part("outcome")
+    return Evidence(
+        data=str(part("settings").get("data") or data.get("origin") or ""),
+        settings=part("settings"),
+        recipe=part("recipe"),
+        plan=part("plan"),
+        classes=tuple(map(str, data.get("classes") or ())),
+        images=data.get("images") or {},
+        history=run.history,
+        recordings=recordings,
+        train=recordings.train if recordings else None,
+        val=recordings.val if recordings else None,
+        temperature=float(outcome.get("temperature") or 1.0),
+        evaluation=_evaluation(run),
+        status=run.status,
+        dataset=dataset,
+    )
+
+
+def _evaluation(run: Run) -> Evaluation | None:
+    if not (run.path / EVALUATION).exists():
+        return None
+    try:
+        return run.evaluation
+    except RunError:
+        # A rung of a ladder may keep other figures under that name: its diagnosis does without.
+        return None

@@ -1,0 +1,58 @@
+"""Miscalibration: the network is surer, or less sure, than it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rung.diagnosis.evidence import Evidence
+from rung.diagnosis.finding import Finding, Remedy
+from rung.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_bins
+from rung.training.recordings import Predicted
+
+EXPLAINS: frozenset[str] = frozenset()
+
+# Distance between mean confidence and accuracy on validation images from which it is told.
+DISTANCE = 0.10
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """The distance between confidence and accuracy before and after dividing the logits by a temperature."""
+    val = evidence.val
+    if val is None or len(val.labels) < 30:
+        return
+    confidence = float(val.probabilities.max(1).mean())
+    distance = confidence - val.accuracy
+    if abs(distance) < DISTANCE:
+        return
+    temperature = fit_temperature(val.probabilities, val.labels)
+    before, after = _error(val, 1.0), _error(val, temperature)
+    done = abs(evidence.temperature - 1) > 1e-6
+    yield Finding(
+        kind="miscalibration",
+        severity="note" if done else "warning",
+        statement=(
+            f"Its raw probabilities are too {'high' if distance > 0 else 'low'}: on average {confidence:.0%} sure, "
+            f"{val.accuracy:.0%} right on validation images"
+            + (f"; dividing by the temperature {evidence.temperature:.2f} has put that right." if done else ".")
+        ),
+        remedy=Remedy(
+            "Nothing: the stored model divides its logits by the temperature."
+            if done
+            else f"Divide the logits by a temperature of {temperature:.2f}, as `rung train` does with every model."
+        ),
+        evidence={
+            "confidence": confidence,
+            "val_accuracy": val.accuracy,
+            "temperature": temperature,
+            "calibration_error": before,
+            "calibration_error_at_temperature": after,
+        },
+        reference="Guo et al., On calibration of modern neural networks, ICML 2017",
+    )
+
+
+def _error(predicted: Predicted, temperature: float) -> float:
+    scaled = predicted.probabilities.astype("float64").clip(1e-12) ** (1 / temperature)
+    scaled /= scaled.sum(1, keepdims=True)
+    correct = scaled.argmax(1) == predicted.labels
+    return expected_calibration_error(reliability_bins(scaled.max(1), correct))

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from rung.diagnosis import Evidence, Finding, Remedy, examine
+from rung.diagnosis import diagnose as module
+from rung.diagnosis.kinds import NAMES, kinds
+
+
+def kind(name: str, cost: float, explains: frozenset[str] = frozenset()) -> SimpleNamespace:
+    def find(evidence: Evidence) -> Iterator[Finding]:
+        yield Finding(name, "warning", "It is so.", Remedy("Do this."), cost)
+
+    return SimpleNamespace(find=find, EXPLAINS=explains)
+
+
+def test_a_cause_swallows_its_consequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"small": kind("small", 0.1), "cause": kind("cause", 0.2, frozenset({"shown"})), "shown": kind("shown", 1)}
+    monkeypatch.setattr(module, "kinds", lambda: asked)
+    found = examine(Evidence())
+    assert [each.kind for each in found] == ["cause", "small"]
+    assert found[0].evidence["also"] == ["shown"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_kind_says_nothing_without_evidence_and_explains_kinds_that_exist(name: str) -> None:
+    module = kinds()[name]
+    assert list(module.find(Evidence())) == []
+    assert frozenset(NAMES) >= module.EXPLAINS
+    assert name not in module.EXPLAINS
+
+
+def test_the_command_of_a_remedy_changes_the_settings_of_the_run() -> None:
+    settings = {"data": "my photos", "budget": 60.0, "epochs": None, "seed": 0, "device": "auto", "max_memory": 2**30}
+    evidence = Evidence(settings=settings)
+    assert evidence.command() == "rung train 'my photos' --budget 60s --max-memory 1024M"
+    assert evidence.command(epochs=4.0, seed=2) == "rung train 'my photos' --epochs 4 --seed 2 --max-memory 1024M"
