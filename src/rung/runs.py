@@ -33,6 +33,7 @@ PREDICTIONS = "predictions.parquet"
 FINDINGS = "findings.json"
 RECORDINGS = "recordings.safetensors"
 REPORT = "report.html"
+EXCLUDED = "excluded.csv"
 CHECKPOINT = "checkpoint"
 
 

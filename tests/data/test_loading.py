@@ -10,6 +10,7 @@ import pytest
 
 import rung.data
 from rung.data import find_source, load, materialise
+from rung.data.lists import Listed
 from rung.errors import DataError, UsageError
 
 ClassFolders = Callable[..., Path]
@@ -72,17 +73,40 @@ def test_image_size(tmp_path: Path) -> None:
 def test_exclude(class_folders: ClassFolders, tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 10, "b": 10})
     whole = load(tmp_path)
-    dataset = load(tmp_path, exclude=["a/0003.png", 15])
-    assert sum(len(split) for split in dataset.splits) == 18
-    left = {split.file(i) for split in dataset.splits for i in range(len(split))}
-    assert not {"a/0003.png", "b/0005.png"} & left
+    file = whole.train.file(2)
+    dataset = load(tmp_path, exclude=[file, str(whole.val.rows[1]), int(whole.train.rows[5])])
+    assert [len(split) for split in dataset.splits] == [len(whole.train) - 2, len(whole.val) - 1, len(whole.test)]
+    # The cuts are the same, so that runs with and without the images can be compared image by image.
+    assert dataset.test.rows.tolist() == whole.test.rows.tolist()
+    assert set(dataset.train.rows.tolist()) < set(whole.train.rows.tolist())
+    assert file not in {dataset.train.file(i) for i in range(len(dataset.train))}
     assert dataset.fingerprint != whole.fingerprint
-    assert "Left out as asked: 2 images." in dataset.notes
+    assert "Left out as asked: 3 images." in dataset.notes
     assert load(tmp_path, exclude=[]).fingerprint == whole.fingerprint
+
+
+def test_what_cannot_be_excluded(class_folders: ClassFolders, tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 10, "b": 10})
+    whole = load(tmp_path)
     with pytest.raises(DataError, match=r"no image 20, c/1\.png to exclude"):
         load(tmp_path, exclude=[20, "c/1.png"])
-    with pytest.raises(DataError, match="too few images of a"):
-        load(tmp_path, exclude=range(9))
+    with pytest.raises(DataError, match="without the excluded images, has too few images of a"):
+        load(tmp_path, exclude=whole.train.rows[whole.train.labels == 0].tolist())
+    with pytest.raises(DataError, match="no val images left"):
+        load(tmp_path, exclude=whole.val.rows.tolist())
+    with pytest.raises(DataError, match="the list belongs to other data"):
+        load(tmp_path, exclude=[Listed("a/0003.png", label="b")])
+
+
+def test_test_images_are_excluded_on_explicit_wish_alone(class_folders: ClassFolders, tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 10, "b": 10})
+    whole = load(tmp_path)
+    file = whole.test.file(0)
+    with pytest.raises(DataError, match="in the test split"):
+        load(tmp_path, exclude=[file])
+    dataset = load(tmp_path, exclude=[Listed(file, split="test")])
+    assert len(dataset.test) == len(whole.test) - 1
+    assert any("1 of them were test images" in note for note in dataset.notes)
 
 
 def test_fingerprints_tell_data_apart(tmp_path: Path) -> None:

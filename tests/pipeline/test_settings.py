@@ -71,6 +71,8 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -
             {"device": "cpu", "max_memory": 900 * 2**20},
             "rung train digits --budget 120s --device cpu --max-memory 900M",
         ),
+        ({"exclude": Path("my list.csv")}, "rung train digits --budget 120s --exclude 'my list.csv'"),
+        ({"exclude": [3, "a/b.png"]}, "rung train digits --budget 120s --exclude excluded.csv"),
     ],
 )
 def test_the_command_that_does_the_same(changes: dict[str, Any], command: str) -> None:
@@ -79,7 +81,7 @@ def test_the_command_that_does_the_same(changes: dict[str, Any], command: str) -
 
 
 def test_settings_come_back_from_a_run(tmp_path: Path) -> None:
-    settings = checked(epochs=2, seed=5)
+    settings = checked(epochs=2, seed=5, exclude=[3, "a/b.png"])
     run = Run.create(tmp_path, "x", {"status": "running", "settings": asdict(settings)})
     assert settings_of(run) == settings
 

@@ -30,6 +30,9 @@ def train(
     precision: Annotated[str | None, typer.Option(help="float32 or bfloat16. Default: the faster, measured.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: one a core.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="Peak memory, such as 900M or 2G.")] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(help="CSV list of training and validation images to leave out.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -53,6 +56,7 @@ def train(
             precision=precision,
             threads=threads,
             max_memory=None if max_memory is None else _bytes(max_memory),
+            exclude=exclude,
             display=display,
             started=STARTED,
         )

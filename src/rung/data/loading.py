@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from rung.data.cache import Cache
 from rung.data.dataset import Dataset, Split
 from rung.data.decoding import Decoded, decode
 from rung.data.labels import few
+from rung.data.lists import Listed
 from rung.data.resolve import find_source
 from rung.data.source import SPLITS, DataSummary, Size, Source
 from rung.data.splits import Rows, check_classes, cut, val_size
@@ -30,6 +31,7 @@ DEFAULT_SIZE = 64
 LARGEST = 4096
 
 Mask = npt.NDArray[np.bool_]
+Excluded = str | int | Listed
 
 
 def load(
@@ -39,7 +41,7 @@ def load(
     *,
     test_fraction: float = 0.2,
     val_fraction: float | None = None,
-    exclude: Collection[str | int] | None = None,
+    exclude: Collection[Excluded] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -66,7 +68,7 @@ def materialise(
     seed: int = 0,
     test_fraction: float = 0.2,
     val_fraction: float | None = None,
-    exclude: Collection[str | int] | None = None,
+    exclude: Collection[Excluded] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     workers: int | None = None,
@@ -85,14 +87,17 @@ def materialise(
         test_fraction: share of the images to cut off for the test split where the data has none; above 0, below 1.
         val_fraction: share of the training images to cut off for the validation split where the data has none; by
             default 10 %, but at most 2,500 images.
-        exclude: images to leave out: files as in ``Split.files``, or rows of ``Split.images``.
+        exclude: training and validation images to leave out: files as in ``Split.files``, or rows of
+            ``Split.images``. The cuts are the same with and without them, so that the test split stays what it is. An
+            image of the test split is left out only where its :class:`~rung.data.lists.Listed` says ``"test"``, for
+            that changes what is measured.
         cache_dir: where decoded images are kept; by default as in :func:`find_source`.
         progress: told how far decoding is.
         workers: decoding threads; by default one a CPU core that this process may use.
 
     Raises:
         DataError: images cannot be read (more than 1 % of them), a class has too few of them, an image to exclude does
-            not exist, or the disk is full.
+            not exist or may not be excluded, or the disk is full.
         UsageError: an argument is out of its range.
     """
     _check_arguments(seed, test_fraction, val_fraction, workers)
@@ -106,10 +111,7 @@ def materialise(
         bad = few((f"{item.file}: {item.reason}" for item in decoded.unreadable), 3)
         notes.append(f"Left out because they cannot be read: {len(decoded.unreadable):,} ({bad}).")
 
-    keep, excluded = _kept(decoded, exclude, source.origin)
-    if excluded:
-        notes.append(f"Left out as asked: {excluded:,} images.")
-    rows = {name: np.flatnonzero(keep & (decoded.parts == index)) for index, name in enumerate(SPLITS)}
+    rows = {name: np.flatnonzero(decoded.parts == index) for index, name in enumerate(SPLITS)}
     own = {name for name in source.summary.images if len(rows[name])}
     counts = np.bincount(decoded.labels[rows["train"]], minlength=len(source.classes))
     check_classes(counts.tolist(), source.classes, source.origin, ("test" not in own) + ("val" not in own))
@@ -128,6 +130,9 @@ def materialise(
             f"The validation split is {len(rows['val']):,} of the {before:,} training images, stratified, with seed "
             f"{seed}."
         )
+    keep = _kept(decoded, exclude, rows["test"], source)
+    if not keep.all():
+        notes += _leave_out(rows, keep, decoded, source)
     splits = {
         name: Split(name, decoded.images, rows[name], decoded.labels[rows[name]], decoded.files) for name in SPLITS
     }
@@ -213,31 +218,72 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _kept(decoded: Decoded, exclude: Collection[str | int] | None, where: str) -> tuple[Mask, int]:
-    """Which rows stay (bool (M,)), and how many do not."""
+def _kept(decoded: Decoded, exclude: Collection[Excluded] | None, test: Rows, source: Source) -> Mask:
+    """Which rows stay: bool (M,)."""
     keep = np.ones(len(decoded.labels), bool)
     if not exclude:
-        return keep, 0
-    unwanted = set(exclude)
+        return keep
+    where = source.origin
+    files = {file: row for row, file in enumerate(decoded.files or ())}
+    unreadable = {item.file for item in decoded.unreadable}
+    in_test = np.zeros(len(keep), bool)
+    in_test[test] = True
     missing: list[str | int] = []
-    numbers = [item for item in unwanted if not isinstance(item, str)]
-    for number in numbers:
-        if 0 <= number < len(keep):
-            keep[number] = False
-        else:
-            missing.append(number)
-    names = {item for item in unwanted if isinstance(item, str)}
-    if names and decoded.files is not None:
-        for row, file in enumerate(decoded.files):
-            if file in names:
-                keep[row] = False
-                names.discard(file)
-    missing += sorted(names - {item.file for item in decoded.unreadable})
+    forbidden: list[str | int] = []
+    for item in dict.fromkeys(item if isinstance(item, Listed) else Listed(item) for item in exclude):
+        row = _row(item.image, files, len(keep))
+        if row is None:
+            missing += [] if item.image in unreadable else [item.image]
+            continue
+        label = source.classes[decoded.labels[row]]
+        if item.label is not None and item.label != label:
+            raise DataError(
+                f"the list of images to exclude has {item.image} as {item.label}, but in {where} it is {label}: "
+                "the list belongs to other data"
+            )
+        if in_test[row] and item.split != "test":
+            forbidden.append(item.image)
+        keep[row] = False
     if missing:
         raise DataError(
             f"{where} has no image {few(missing)} to exclude; give files or rows as the data set lists them"
         )
-    return keep, int((~keep).sum())
+    if forbidden:
+        raise DataError(
+            f"{few(forbidden)} cannot be excluded: these images are in the test split of {where}, and without them "
+            "something else would be measured; take them from the list, or, if that is meant, say test in a column "
+            "named split"
+        )
+    return keep
+
+
+def _row(image: str | int, files: Mapping[str, int], count: int) -> int | None:
+    """The row that a list means, or None."""
+    if isinstance(image, str):
+        if image in files or not (image.isascii() and image.isdigit() and len(image) < 16):
+            return files.get(image)
+        image = int(image)
+    return int(image) if 0 <= image < count else None
+
+
+def _leave_out(rows: dict[str, Rows], keep: Mask, decoded: Decoded, source: Source) -> list[str]:
+    """Take what is not kept out of the splits' rows; and the sentences that say so."""
+    before = {name: len(rows[name]) for name in SPLITS}
+    for name in SPLITS:
+        rows[name] = rows[name][keep[rows[name]]]
+    counts = np.bincount(decoded.labels[rows["train"]], minlength=len(source.classes))
+    check_classes(counts.tolist(), source.classes, f"{source.origin}, without the excluded images,", 0)
+    for name in ("val", "test"):
+        if not len(rows[name]):
+            raise DataError(f"{source.origin} has no {name} images left without the excluded ones; exclude fewer")
+    notes = [f"Left out as asked: {int((~keep).sum()):,} images."]
+    lost = before["test"] - len(rows["test"])
+    if lost:
+        notes.append(
+            f"{lost:,} of them were test images: the accuracy is measured on the other {len(rows['test']):,}, and "
+            "cannot be compared with one measured on all."
+        )
+    return notes
 
 
 def _fingerprint(decoded: Decoded, classes: tuple[str, ...], keep: Mask) -> str:

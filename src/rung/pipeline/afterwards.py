@@ -79,6 +79,7 @@ def dataset_of(run: Run, progress: Progress | None = None) -> Dataset:
         RunError: ``run.json`` does not tell where it was.
     """
     from rung.data import find_source, materialise
+    from rung.pipeline.excluding import excluded_from
     from rung.pipeline.settings import SPLIT_SEED, settings_of
 
     settings = settings_of(run)
@@ -88,7 +89,9 @@ def dataset_of(run: Run, progress: Progress | None = None) -> Dataset:
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{run.path / RUN} does not describe its data: {error}") from error
     source = find_source(settings.data, progress=progress)
-    dataset = materialise(source, image_size=(height, width), seed=SPLIT_SEED, progress=progress)
+    dataset = materialise(
+        source, image_size=(height, width), seed=SPLIT_SEED, exclude=excluded_from(run), progress=progress
+    )
     if dataset.fingerprint != fingerprint:
         raise DataError(
             f"{dataset.origin} has changed since {run.path} was trained on it; "

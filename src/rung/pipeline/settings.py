@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rung.budget import parse_duration
 from rung.errors import RunError, UsageError
-from rung.runs import RUN, Run
+from rung.runs import EXCLUDED, RUN, Run
 
 # Seconds, where neither a budget nor a number of epochs is given.
 DEFAULT_BUDGET = 120.0
@@ -33,6 +34,7 @@ class Settings:
     precision: str | None
     threads: int | None
     max_memory: float | None
+    exclude: str | tuple[str | int, ...] | None = None
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -44,6 +46,8 @@ class Settings:
                 words += [f"--{name.replace('_', '-')}", str(value)]
         words += ["--device", self.device] if self.device != "auto" else []
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
+        # Images that were not given as a list are in the one that the run writes.
+        words += ["--exclude", self.exclude if isinstance(self.exclude, str) else EXCLUDED] if self.exclude else []
         return shlex.join(words)
 
 
@@ -58,6 +62,7 @@ def check_settings(
     precision: str | None,
     threads: int | None,
     max_memory: float | None,
+    exclude: str | os.PathLike[str] | Collection[str | int] | None = None,
 ) -> Settings:
     """The settings, if they make sense.
 
@@ -82,7 +87,8 @@ def check_settings(
     place = os.fspath(data)
     if not isinstance(data, str) and not os.path.dirname(place):  # noqa: PTH120 (a Path forgets a leading "./")
         place = os.path.join(os.curdir, place)  # noqa: PTH118
-    return Settings(place, seconds, epochs, seed, image_size, device, precision, threads, max_memory)
+    listed = os.fspath(exclude) if isinstance(exclude, str | os.PathLike) else tuple(exclude or ()) or None
+    return Settings(place, seconds, epochs, seed, image_size, device, precision, threads, max_memory, listed)
 
 
 def settings_of(run: Run) -> Settings:

@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -42,6 +42,7 @@ def train(
     precision: str | None = None,
     threads: int | None = None,
     max_memory: float | None = None,
+    exclude: str | os.PathLike[str] | Collection[str | int] | None = None,
     display: TrainingDisplay | None = None,
     started: float | None = None,
 ) -> Run:
@@ -62,6 +63,9 @@ def train(
         precision: ``"float32"`` or ``"bfloat16"``; by default the faster one, measured.
         threads: CPU threads; by default one a core.
         max_memory: bytes that the process may use at its peak.
+        exclude: training and validation images to leave out: a CSV list with a column ``image``, such as those that
+            :func:`rung.diagnose` writes, or files and rows as in :func:`rung.data.materialise`. The splits remain what
+            they are. Test images are left out only where the list's column ``split`` says ``test``.
         display: where progress is shown; by default nowhere.
         started: when the budget began to run, on :func:`time.monotonic`'s clock; by default now.
 
@@ -84,6 +88,7 @@ def train(
         precision=precision,
         threads=threads,
         max_memory=max_memory,
+        exclude=exclude,
     )
     with _Training(settings, display, started) as training:
         return training.begin(Path(out) if out is not None else None)
@@ -134,18 +139,20 @@ class _Training:
     def begin(self, out: Path | None) -> Run:
         from rung.data import find_source, materialise
         from rung.pipeline.description import data_lines, describe
+        from rung.pipeline.excluding import listed, write_excluded
         from rung.training.device import measure_machine
         from rung.training.plan import choose_image_size
         from rung.training.session import plan_training
 
         settings, progress = self.settings, self.display.progress
+        excluded = listed(settings.exclude)
         device = self._device()
         source = find_source(settings.data, progress=progress)
         summary = source.summary
         size = settings.image_size or choose_image_size(
             summary.uniform_size, summary.median_size, summary.total, settings.budget
         )
-        dataset = materialise(source, image_size=size, seed=SPLIT_SEED, progress=progress)
+        dataset = materialise(source, image_size=size, seed=SPLIT_SEED, exclude=excluded, progress=progress)
         self._done("data")
 
         machine = measure_machine(device, settings.precision)
@@ -163,6 +170,7 @@ class _Training:
 
         timings = {**self.timings, "before_training": time.monotonic() - self.started}
         run = Run.create(out, dataset.name, describe(settings, dataset, plan, machine, timings))
+        write_excluded(run, excluded)
         self.display.start([*data_lines(dataset), *plan.lines(), f"  run folder {run.path}"])
         with self._status_of(run):
             self._train_and_report(run, dataset, plan.recipe, device, resumed=False)
