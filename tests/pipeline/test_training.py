@@ -23,6 +23,8 @@ FILES = {
     "model.safetensors",
     "evaluation.json",
     "predictions.parquet",
+    "recordings.safetensors",
+    "findings.json",
     "report.html",
 }
 

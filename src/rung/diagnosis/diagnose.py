@@ -9,7 +9,7 @@ from dataclasses import replace
 from rung.diagnosis.evidence import Evidence, evidence_of
 from rung.diagnosis.finding import Finding, worst_first
 from rung.diagnosis.kinds import Kind, kinds
-from rung.runs import Run
+from rung.runs import FINDINGS, Run
 
 
 def examine(evidence: Evidence) -> tuple[Finding, ...]:
@@ -32,6 +32,17 @@ def diagnose_run(run: Run | str | os.PathLike[str]) -> tuple[Finding, ...]:
         RunError: it is no run, or a file of it is damaged.
     """
     return examine(evidence_of(run if isinstance(run, Run) else Run(run)))
+
+
+def write_findings(run: Run) -> tuple[Finding, ...]:
+    """Diagnose a run and keep what is found in ``findings.json`` of its folder.
+
+    Raises:
+        RunError: a file of it is damaged, or the folder cannot be written to.
+    """
+    findings = diagnose_run(run)
+    run.write_json(FINDINGS, {"findings": [finding.to_dict() for finding in findings]})
+    return findings
 
 
 def _without_consequences(found: Iterable[Finding], asked: dict[str, Kind]) -> list[Finding]:

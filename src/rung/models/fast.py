@@ -82,6 +82,8 @@ class ConvBlock(nn.Module):
     normalisation learns a shift but no scale: the next convolution has that freedom already.
     """
 
+    activation: ClassVar[str] = "relu"
+
     def __init__(self, inputs: int, outputs: int, pool: bool, shortcut: bool) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)

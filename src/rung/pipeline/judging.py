@@ -16,6 +16,8 @@ from rung.evaluation.metrics import evaluate
 from rung.evaluation.result import Evaluation
 from rung.models.classifier import Classifier, predict
 from rung.training.plan import TRAIN_SAMPLE, evaluation_seconds
+from rung.training.recordings import Predicted
+from rung.training.watching import look_at
 
 Probabilities = npt.NDArray[np.float32]
 
@@ -26,6 +28,7 @@ def judge(
     precision: str,
     *,
     calibrate: bool = False,
+    seen: tuple[Predicted, Predicted] | None = None,
     compute: Callable[..., Evaluation] = evaluate,
     **measured: float,
 ) -> tuple[Evaluation, Probabilities]:
@@ -37,6 +40,7 @@ def judge(
             training split stand beside them.
         precision: of the arithmetic.
         calibrate: whether to set the temperature of ``model`` first, so that its probabilities can be believed.
+        seen: predictions of a sample of the training images and of the validation images, where they are known.
         compute: :func:`rung.evaluation.metrics.evaluate`, or what does the same elsewhere.
         measured: ``seconds``, ``wall_seconds`` and ``images_per_second`` of the training, passed through.
 
@@ -46,15 +50,17 @@ def judge(
     Raises:
         RunError: the classifier gives probabilities that are not numbers.
     """
-    chosen = np.arange(0, len(dataset.train), max(1, len(dataset.train) // TRAIN_SAMPLE))
-    sample = dataset.train.subset(chosen)
-    on_train = probabilities_of(model, sample, precision)
-    on_val = probabilities_of(model, dataset.val, precision)
+    train, val = seen or (
+        look_at(model, dataset.train, precision, TRAIN_SAMPLE),
+        look_at(model, dataset.val, precision),
+    )
+    for predicted in (train, val):
+        check_finite(predicted.probabilities)
     if calibrate:
-        model.temperature.mul_(fit_temperature(on_val, dataset.val.labels))
+        model.temperature.mul_(fit_temperature(val.probabilities, val.labels))
     given: dict[str, Any] = {
-        "train_accuracy": _accuracy(on_train, sample),
-        "val_accuracy": _accuracy(on_val, dataset.val),
+        "train_accuracy": train.accuracy,
+        "val_accuracy": val.accuracy,
         "val_images": len(dataset.val),
         **measured,
     }
@@ -92,10 +98,11 @@ def probabilities_of(model: Classifier, split: Split, precision: str) -> Probabi
         RunError: some are not numbers.
     """
     probabilities = predict(model, split, precision=precision)
-    if not np.isfinite(probabilities).all():
-        raise RunError("the network has diverged: its probabilities are not numbers; train again with another --seed")
+    check_finite(probabilities)
     return probabilities
 
 
-def _accuracy(probabilities: Probabilities, split: Split) -> float:
-    return float((probabilities.argmax(1) == split.labels).mean())
+def check_finite(probabilities: Probabilities) -> None:
+    """Raises :class:`~rung.errors.RunError` where a network has diverged."""
+    if not np.isfinite(probabilities).all():
+        raise RunError("the network has diverged: its probabilities are not numbers; train again with another --seed")

@@ -16,7 +16,7 @@ from rung.errors import RunError
 from rung.evaluation.worker import EvaluationWorker
 from rung.pipeline.settings import SPLIT_SEED, Settings, check_settings, settings_of
 from rung.progress import SilentDisplay, TrainingDisplay
-from rung.runs import CHECKPOINT, EVALUATION, RUN, Epoch, Run
+from rung.runs import CHECKPOINT, EVALUATION, RECORDINGS, RUN, Epoch, Run
 
 if TYPE_CHECKING:
     import torch
@@ -275,6 +275,7 @@ class _Training:
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
         from rung.pipeline.judging import hurry, judge
         from rung.training.plan import REPORT_SECONDS
+        from rung.training.watching import conclude
         from rung.training.weights import save_classifier
 
         if self.settings.budget is not None and not self._resumed:
@@ -283,32 +284,39 @@ class _Training:
             if hurry(state.model, dataset, precision, left):
                 self.display.message("The computer has become slower: fewer views of each image are averaged.")
                 run.update(recipe={**run.info["recipe"], "views": state.model.views})
+        recordings = conclude(state.watcher, state.model, dataset, precision)
+        assert recordings.train is not None and recordings.val is not None
         evaluation, probabilities = judge(
             state.model,
             dataset,
             precision,
             calibrate=True,
+            seen=(recordings.train, recordings.val),
             compute=self._worker.evaluate,
             seconds=state.seconds,
             wall_seconds=time.monotonic() - self.started,
             images_per_second=usual_speed(state.history),
         )
         save_classifier(run, state.model)
+        run.write_bytes(RECORDINGS, recordings.to_bytes())
         run.write_predictions(range(len(dataset.test)), dataset.test.labels, probabilities)
         run.write_json(EVALUATION, evaluation.to_dict())
         run.update(
             outcome={
                 "epochs": epochs,
                 "steps": state.step,
+                "temperature": float(state.model.temperature),
                 "images_per_second": evaluation.images_per_second,
             }
         )
 
     def _report(self, run: Run, dataset: Dataset, status: str) -> None:
+        from rung.diagnosis import write_findings
         from rung.report import build_report
 
         total = time.monotonic() - self.started + EXIT_SECONDS
         run.update(status=status, timings={**run.info["timings"], **self.timings, "total": total})
+        write_findings(run)
         build_report(run, dataset)
         self._done("report")
         evaluation = run.read_json(EVALUATION)

@@ -15,6 +15,7 @@ from torch import Tensor
 from rung.errors import RunError
 from rung.runs import Epoch, write_atomically
 from rung.training.loop import TrainingState
+from rung.training.watching import Watcher
 
 STATE = "state.safetensors"
 
@@ -32,12 +33,14 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
             tensors |= {
                 f"optimizer/{number}/{index}/{name}": value for name, value in values.items() if value is not None
             }
+    tensors |= {f"watched/{name}": torch.from_numpy(value) for name, value in state.watcher.state().items()}
     progress = {
         "step": state.step,
         "seconds": state.seconds,
         "best_accuracy": state.best_accuracy,
         "rate_scale": state.rate_scale,
         "history": [asdict(row) for row in state.history],
+        "watched": state.watcher.names(),
     }
     try:
         folder.mkdir(exist_ok=True)
@@ -74,6 +77,8 @@ def load_checkpoint(folder: Path, state: TrainingState) -> None:
         state.best_accuracy = float(progress["best_accuracy"])
         state.rate_scale = float(progress["rate_scale"])
         state.history = [Epoch(**row) for row in progress["history"]]
+        watched = {name: value.numpy() for name, value in _below("watched/", tensors).items()}
+        state.watcher = Watcher.restored(watched, progress["watched"])
         for number, optimizer in enumerate(state.optimizers.all):
             values: dict[int, dict[str, Tensor]] = {}
             for name, value in _below(f"optimizer/{number}/", tensors).items():

@@ -19,6 +19,7 @@ from rung.runs import Epoch
 from rung.training.clocks import Clock
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
+from rung.training.watching import Watcher
 
 
 class Observer(Protocol):
@@ -38,7 +39,7 @@ class TrainingState:
     """Where a training is: everything that resuming it needs, apart from the recipe and the seed.
 
     ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
-    all rows of the history, and ``best_accuracy`` that accuracy.
+    all rows of the history, and ``best_accuracy`` that accuracy. ``watcher`` has seen every step, for a diagnosis.
     """
 
     model: Classifier
@@ -52,6 +53,7 @@ class TrainingState:
     loss: float = math.nan
     accuracy: float = math.nan
     images_per_second: float = math.nan
+    watcher: Watcher = field(default_factory=Watcher)
 
     def is_finite(self) -> bool:
         """Whether every weight is a number."""
@@ -107,11 +109,14 @@ def fit(
     while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
         images, labels = batches(state.step)
         images, labels = images.to(device), labels.to(device)
+        state.watcher.before(state.step, model.network)
         with autocast(device, precision):
             logits = model(images)
         loss = F.cross_entropy(logits.float(), soft_targets(labels, classes, recipe.label_smoothing))
         loss.backward()  # type: ignore[no-untyped-call]
+        state.watcher.gradients()
         optimizers.step(recipe.rate(progress) * state.rate_scale)
+        state.watcher.after(progress, batches.positions(state.step), loss, logits, labels, len(dataset.train))
         state.step += 1
         window.add(loss, logits, labels)
         state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
@@ -203,6 +208,7 @@ def _add_row(
 
 def _retreat(state: TrainingState, recipe: Recipe) -> None:
     """After a loss or weights that are not numbers: back to the best weights, with half the learning rates."""
+    state.watcher.retreat(state.step)
     state.model.load_state_dict(state.best)
     state.rate_scale *= 0.5
     state.optimizers = Optimizers(state.model.network, recipe)

@@ -86,7 +86,6 @@ class Recordings:
         val: of the validation images, at the end.
         batch_accuracy, running_accuracy: accuracy on the same training images at the end, where batch normalisation
             takes the statistics of their batch, and where it takes its running ones; NaN without such layers.
-        sensitivity: mean change of the probabilities (total variation, 0 to 1) when the image becomes another one.
     """
 
     layers: tuple[str, ...] = ()
@@ -106,7 +105,6 @@ class Recordings:
     val: Predicted | None = None
     batch_accuracy: float = float("nan")
     running_accuracy: float = float("nan")
-    sensitivity: float = float("nan")
 
     def to_bytes(self) -> bytes:
         """As safetensors."""
@@ -165,7 +163,7 @@ class Recordings:
                 if len({len(part) for part in parts.values()}) != 1 or parts["probabilities"].ndim != 2:
                     raise ValueError(f"the predictions of {name} do not fit together")
                 known[name] = Predicted(**parts)
-        for name in ("batch_accuracy", "running_accuracy", "sensitivity"):
+        for name in ("batch_accuracy", "running_accuracy"):
             known[name] = float(arrays[name][0])
         for name, value in arrays.items():
             if name not in known and "." not in name:
