@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rung.errors import RunError
-from rung.runs import EVALUATION, HISTORY, PREDICTIONS, RUN, Epoch, Run, write_atomically
+from rung.runs import EVALUATION, HISTORY, PREDICTIONS, RUN, Epoch, Run
+from rung.storage import CHECKSUMS
 
 INFO = {"status": "running", "seed": 0}
 ROW = Epoch(1.0, 391, 12.5, 0.25, 1.234, 0.5625, 1.5, 0.5, 1190.0)
@@ -29,7 +30,8 @@ def run(tmp_path: Path) -> Run:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """Those that are not hidden."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 # --- creating and opening ------------------------------------------------------------------------
@@ -39,7 +41,7 @@ def test_a_new_run_is_opened_by_its_path(run: Run) -> None:
     again = Run(str(run.path))
     assert again.info == INFO
     assert again.status == "running"
-    assert names(run.path) == [RUN]
+    assert names(run.path) == [CHECKSUMS, RUN]
     assert repr(again) == f"Run({str(run.path)!r})"
 
 
@@ -77,6 +79,7 @@ def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b'{"status": "runn', b"\xff\xfe", b"\0\0\0\0", b"[" * 100_000])
 def test_a_damaged_run_names_its_file(run: Run, content: bytes) -> None:
+    (run.path / CHECKSUMS).unlink()
     (run.path / RUN).write_bytes(content)
     with pytest.raises(RunError, match=r"run\.json cannot be read"):
         Run(run.path)
@@ -84,9 +87,29 @@ def test_a_damaged_run_names_its_file(run: Run, content: bytes) -> None:
 
 @pytest.mark.parametrize("content", ["[]", "3", "null", "{}", '{"status": null}'])
 def test_json_that_describes_no_run_is_refused(run: Run, content: str) -> None:
+    (run.path / CHECKSUMS).unlink()
     (run.path / RUN).write_text(content)
     with pytest.raises(RunError, match=r"run\.json is damaged: it does not describe a run"):
         Run(run.path)
+
+
+def test_an_altered_run_is_noticed(run: Run) -> None:
+    run.write_json(EVALUATION, {"accuracy": 0.8})
+    text = (run.path / EVALUATION).read_text()
+    (run.path / EVALUATION).write_text(text.replace("0.8", "0.9"))
+    with pytest.raises(RunError, match=r"evaluation\.json is damaged or has been altered"):
+        run.read_json(EVALUATION)
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(run: Run) -> None:
+    with (
+        run.exclusively(),
+        pytest.raises(RunError, match="is being trained by another process; wait for it"),
+        Run(run.path).exclusively(),
+    ):
+        pass
+    with Run(run.path).exclusively():
+        pass
 
 
 # --- what is written reads back ------------------------------------------------------------------
@@ -130,7 +153,7 @@ def test_not_a_number_is_never_written_as_json(run: Run) -> None:
     """No other program could read it."""
     with pytest.raises(ValueError, match="JSON compliant"):
         run.write_json("findings.json", {"loss": math.nan})
-    assert names(run.path) == [RUN]
+    assert names(run.path) == [CHECKSUMS, RUN]
 
 
 @given(
@@ -223,98 +246,6 @@ def failing(code: int) -> Callable[..., Any]:
         raise OSError(code, os.strerror(code))
 
     return fail
-
-
-@pytest.mark.parametrize("call", ["pathlib.Path.open", "os.fsync", "os.replace"])
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EROFS])
-def test_a_failure_of_any_call_leaves_the_old_file(
-    call: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    with monkeypatch.context() as context:
-        context.setattr(call, failing(code))
-        with pytest.raises(RunError, match=r"cannot write .*file: ") as error:
-            write_atomically(path, b"new")
-    assert os.strerror(code) in str(error.value)
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["file"]
-
-
-def test_an_interruption_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(handle: int) -> None:
-        raise KeyboardInterrupt
-
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    with monkeypatch.context() as context:
-        context.setattr("os.fsync", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert names(tmp_path) == ["file"]
-
-
-def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    fsync, replace = os.fsync, os.replace
-
-    def noted_fsync(handle: int) -> None:
-        order.append(f"fsync of {os.fstat(handle).st_size} bytes")
-        fsync(handle)
-
-    def noted_replace(source: str, target: Path) -> None:
-        order.append("rename")
-        replace(source, target)
-
-    monkeypatch.setattr("os.fsync", noted_fsync)
-    monkeypatch.setattr("os.replace", noted_replace)
-    write_atomically(tmp_path / "file", b"content")
-    assert order[:2] == ["fsync of 7 bytes", "rename"]
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from rung import runs
-
-kill_at, path, calls = int(sys.argv[1]), Path(sys.argv[2]), 0
-
-def dying(function):
-    def call(*arguments, **keywords):
-        global calls
-        calls += 1
-        if calls == kill_at:
-            os._exit(9)
-        return function(*arguments, **keywords)
-    return call
-
-Path.open = dying(Path.open)
-for name in ("fsync", "replace"):
-    setattr(os, name, dying(getattr(os, name)))
-runs.write_atomically(path, b"new" * 1000)
-"""
-
-
-@pytest.mark.parametrize("kill_at", [1, 2, 3])
-def test_a_process_that_dies_at_any_call_leaves_the_old_file(kill_at: int, tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    died = subprocess.run([sys.executable, "-c", KILLED, str(kill_at), str(path)], check=False)
-    assert died.returncode == 9
-    assert path.read_bytes() == b"old"
-    # What it was writing may lie about, but under no name that anything reads.
-    assert all(name == "file" or name.startswith(".file.") for name in names(tmp_path))
-    write_atomically(path, b"newer")
-    assert path.read_bytes() == b"newer"
-
-
-def test_a_process_that_dies_afterwards_leaves_the_new_file(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-    subprocess.run([sys.executable, "-c", KILLED, "99", str(path)], check=True)
-    assert path.read_bytes() == b"new" * 1000
-    assert names(tmp_path) == ["file"]
 
 
 def test_a_failed_update_keeps_what_is_on_disk_readable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

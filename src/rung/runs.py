@@ -1,23 +1,24 @@
 """The run folder: the only code that knows its layout.
 
-Every file is written beside its final name, flushed to the disk and renamed over it, so a crash at any
-instant leaves either the old file or the new one.
+Every file is replaced in one instant and has a checksum (see ``storage.py``), so a crash at any instant leaves
+either the old file or the new one, and a file that was damaged later is noticed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import os
-import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import RunError
+from rung.storage import CheckedFolder, exclusive
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,7 @@ RECORDINGS = "recordings.safetensors"
 REPORT = "report.html"
 EXCLUDED = "excluded.csv"
 CHECKPOINT = "checkpoint"
+_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -56,28 +58,6 @@ class Epoch:
     images_per_second: float
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one instant.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written to.
-    """
-    # Not tempfile, whose files only their owner may read: a report is there to be shown.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        try:
-            with temporary.open("xb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
-
-
 class Run:
     """A training run on disk. ``Run(path)`` opens one that exists; :meth:`create` starts a new one.
 
@@ -87,6 +67,7 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._files = CheckedFolder(self.path)
         if not (self.path / RUN).is_file():
             raise RunError(
                 f"{self.path} is not a run folder: it has no {RUN}; give the folder that `rung train` printed"
@@ -121,7 +102,7 @@ class Run:
             ) from error
         if taken:
             raise RunError(f"the run folder {path} is not empty; choose another with --out")
-        write_atomically(path / RUN, _json(info))
+        CheckedFolder(path).write(RUN, _json(info))
         return cls(path)
 
     # --- reading ---------------------------------------------------------------------------------
@@ -133,7 +114,7 @@ class Run:
             RunError: the file is missing or is not JSON.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return json.loads(self._files.read(name).decode())
         except FileNotFoundError as error:
             raise RunError(f"{self.path} has no {name}: the run has not come that far") from error
         except (OSError, ValueError, RecursionError) as error:
@@ -166,7 +147,7 @@ class Run:
         if not path.exists():
             return ()
         try:
-            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+            rows = list(csv.DictReader(io.StringIO(self._files.read(HISTORY).decode())))
             names = [f.name for f in fields(Epoch) if f.name != "step"]
             return tuple(Epoch(step=int(row["step"]), **{name: float(row[name]) for name in names}) for row in rows)
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -180,7 +161,7 @@ class Run:
 
         path = self.path / PREDICTIONS
         try:
-            return parquet.read_table(path)
+            return parquet.read_table(io.BytesIO(self._files.read(PREDICTIONS)))
         except FileNotFoundError as error:
             raise RunError(f"{self.path} has no {PREDICTIONS}: the run has not been evaluated") from error
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -199,9 +180,18 @@ class Run:
         if not path.exists():
             return None
         try:
-            return Recordings.from_bytes(path.read_bytes())
+            return Recordings.from_bytes(self._files.read(RECORDINGS))
         except (OSError, ValueError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
+
+    def read_bytes(self, name: str) -> bytes:
+        """The content of any file of the run.
+
+        Raises:
+            OSError: it is missing, or cannot be read.
+            RunError: it is damaged.
+        """
+        return self._files.read(name)
 
     def report(self) -> Path:
         """The path of ``report.html``, which is written anew if it is missing.
@@ -219,13 +209,25 @@ class Run:
 
     # --- writing ---------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep the run from being trained by two processes at once.
+
+        Raises:
+            RunError: another process is at it.
+        """
+        with exclusive(self.path / _LOCK, timeout=0.0) as held:
+            if not held:
+                raise RunError(f"{self.path} is being trained by another process; wait for it, or stop it first")
+            yield
+
     def update(self, **changes: Any) -> None:
         """Set top-level keys of ``run.json``."""
         self.info = {**self.info, **changes}
         self.write_json(RUN, self.info)
 
     def write_json(self, name: str, value: Any) -> None:
-        write_atomically(self.path / name, _json(value))
+        self._files.write(name, _json(value))
 
     def write_history(self, epochs: Iterable[Epoch]) -> None:
         names = [f.name for f in fields(Epoch)]
@@ -233,7 +235,7 @@ class Run:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
         writer.writerows([_short(getattr(epoch, name)) for name in names] for epoch in epochs)
-        write_atomically(self.path / HISTORY, text.getvalue().encode())
+        self._files.write(HISTORY, text.getvalue().encode())
 
     def write_predictions(self, indices: Sequence[int], labels: Any, probabilities: Any) -> None:
         """``probabilities``: float32 (N, classes); the prediction is the most probable class."""
@@ -253,13 +255,13 @@ class Run:
         assert len(table) == count
         sink = io.BytesIO()
         parquet.write_table(table, sink)
-        write_atomically(self.path / PREDICTIONS, sink.getvalue())
+        self._files.write(PREDICTIONS, sink.getvalue())
 
     def write_text(self, name: str, text: str) -> None:
-        write_atomically(self.path / name, text.encode())
+        self._files.write(name, text.encode())
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        write_atomically(self.path / name, content)
+        self._files.write(name, content)
 
 
 def _short(value: float) -> str:

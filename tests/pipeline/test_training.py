@@ -18,6 +18,7 @@ from rung.progress import SilentDisplay
 from rung.runs import CHECKPOINT, MODEL, REPORT, Epoch, Run
 
 FILES = {
+    "checksums.json",
     "run.json",
     "history.csv",
     "model.safetensors",
@@ -69,7 +70,7 @@ def same(one: Run, other: Run) -> bool:
 
 
 def test_a_finished_run_has_all_its_files(finished: Run) -> None:
-    names = {path.name for path in finished.path.iterdir()}
+    names = {path.name for path in finished.path.iterdir() if not path.name.startswith(".")}
     assert {name for name in names if not name.startswith("events.out.tfevents.")} == FILES
     assert len(names) == len(FILES) + 1
     assert finished.status == "finished"

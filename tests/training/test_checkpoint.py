@@ -10,8 +10,8 @@ import torch
 
 from rung.errors import RunError
 from rung.models.fast import FastConfig
-from rung.training import checkpoint
-from rung.training.checkpoint import STATE, has_checkpoint, load_checkpoint, save_checkpoint
+from rung.storage import CHECKSUMS
+from rung.training.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from rung.training.clocks import StepClock
 from rung.training.loop import TrainingState
 from rung.training.recipe import Recipe
@@ -29,9 +29,9 @@ def trained(fresh: Fresh, run_loop: Callable[..., Any]) -> TrainingState:
 
 def test_everything_comes_back(trained: TrainingState, fresh: Fresh, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
-    assert not has_checkpoint(folder)
+    assert not checkpoints(folder)
     save_checkpoint(folder, trained)
-    assert has_checkpoint(folder)
+    assert len(checkpoints(folder)) == 1
     again = fresh(seed=77)
     load_checkpoint(folder, again)
     for name, value in trained.model.state_dict().items():
@@ -65,8 +65,12 @@ def test_without_a_checkpoint(fresh: Fresh, tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.01, 0.5, 0.99])
 def test_a_truncated_checkpoint(trained: TrainingState, fresh: Fresh, tmp_path: Path, share: float) -> None:
     save_checkpoint(tmp_path, trained)
-    content = (tmp_path / STATE).read_bytes()
-    (tmp_path / STATE).write_bytes(content[: int(share * len(content))])
+    (path,) = checkpoints(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(RunError, match="is damaged or has been altered"):
+        load_checkpoint(tmp_path, fresh())
+    (tmp_path / CHECKSUMS).unlink()
     with pytest.raises(RunError, match="is damaged or of another network"):
         load_checkpoint(tmp_path, fresh())
 
@@ -82,9 +86,11 @@ def test_a_truncated_checkpoint(trained: TrainingState, fresh: Fresh, tmp_path: 
 )
 def test_an_altered_checkpoint(trained: TrainingState, fresh: Fresh, tmp_path: Path, old: bytes, new: bytes) -> None:
     save_checkpoint(tmp_path, trained)
-    content = (tmp_path / STATE).read_bytes()
+    (path,) = checkpoints(tmp_path)
+    content = path.read_bytes()
     assert old in content
-    (tmp_path / STATE).write_bytes(content.replace(old, new[: len(old)].ljust(len(old))))
+    (tmp_path / CHECKSUMS).unlink()  # It would notice before anything is read.
+    path.write_bytes(content.replace(old, new[: len(old)].ljust(len(old))))
     with pytest.raises(RunError):
         load_checkpoint(tmp_path, fresh())
 
@@ -100,17 +106,39 @@ def test_a_crash_while_writing_leaves_the_old_one(
     trained: TrainingState, fresh: Fresh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_checkpoint(tmp_path, trained)
-    before = (tmp_path / STATE).read_bytes()
-    trained.step = 9
+    step, trained.step = trained.step, 9
 
     def crash(self: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", crash)
-    with pytest.raises(RunError, match="No space left on device"):
+    with monkeypatch.context() as context:
+        context.setattr(Path, "replace", crash)
+        with pytest.raises(RunError, match="No space left on device"):
+            save_checkpoint(tmp_path, trained)
+    again = fresh()
+    assert load_checkpoint(tmp_path, again) is None
+    assert again.step == step
+
+
+def test_the_last_two_are_kept(trained: TrainingState, tmp_path: Path) -> None:
+    for step in (8, 20, 100):
+        trained.step = step
         save_checkpoint(tmp_path, trained)
-    assert [path.name for path in tmp_path.iterdir()] == [STATE]
-    assert (tmp_path / STATE).read_bytes() == before
+    assert [path.stem for path in checkpoints(tmp_path)] == ["step-000000100", "step-000000020"]
+
+
+def test_the_one_before_is_taken_where_the_last_is_damaged(
+    trained: TrainingState, fresh: Fresh, tmp_path: Path
+) -> None:
+    save_checkpoint(tmp_path, trained)
+    step, trained.step = trained.step, 9
+    save_checkpoint(tmp_path, trained)
+    last = checkpoints(tmp_path)[0]
+    last.write_bytes(last.read_bytes()[:-1])
+    again = fresh()
+    damage = load_checkpoint(tmp_path, again)
+    assert damage is not None and damage.startswith(f"{last} is damaged")
+    assert again.step == step
 
 
 def test_a_folder_that_cannot_be_made(trained: TrainingState, tmp_path: Path) -> None:
@@ -119,6 +147,7 @@ def test_a_folder_that_cannot_be_made(trained: TrainingState, tmp_path: Path) ->
         save_checkpoint(tmp_path / "file" / "checkpoint", trained)
 
 
-def test_the_layout_is_safetensors_alone(trained: TrainingState, tmp_path: Path) -> None:
+def test_the_layout_is_safetensors_and_checksums(trained: TrainingState, tmp_path: Path) -> None:
     save_checkpoint(tmp_path, trained)
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.STATE]
+    names = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert names == {checkpoints(tmp_path)[0].name, CHECKSUMS}

@@ -74,7 +74,7 @@ def test_truncated_weights(trained: tuple[Run, TrainingState], share: float) -> 
 def test_weights_of_another_network(trained: tuple[Run, TrainingState]) -> None:
     run, _ = trained
     path = run.path / MODEL
-    path.write_bytes(path.read_bytes().replace(b"network.head.weight", b"network.hand.weight"))
+    run.write_bytes(MODEL, path.read_bytes().replace(b"network.head.weight", b"network.hand.weight"))
     with pytest.raises(RunError, match="is damaged, or of another network") as caught:
         load_classifier(run)
     assert "\n" not in str(caught.value)
@@ -130,6 +130,6 @@ def test_the_recipe_of_a_run(trained: tuple[Run, TrainingState], recipe: Recipe)
     assert recipe_of(run) == recipe
     info = json.loads((run.path / RUN).read_text())
     del info["recipe"]["batch_size"]
-    (run.path / RUN).write_text(json.dumps(info))
+    run.write_json(RUN, info)
     with pytest.raises(RunError, match=r"has no complete recipe: 'batch_size'"):
         recipe_of(Run(run.path))

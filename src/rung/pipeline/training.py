@@ -172,14 +172,14 @@ class _Training:
         run = Run.create(out, dataset.name, describe(settings, dataset, plan, machine, timings))
         write_excluded(run, excluded)
         self.display.start([*data_lines(dataset), *plan.lines(), f"  run folder {run.path}"])
-        with self._status_of(run):
+        with run.exclusively(), self._status_of(run):
             self._train_and_report(run, dataset, plan.recipe, device, resumed=False)
         return run
 
     def go_on(self, run: Run) -> Run:
         from rung.pipeline.afterwards import dataset_of
         from rung.pipeline.description import data_lines
-        from rung.training.checkpoint import has_checkpoint
+        from rung.training.checkpoint import checkpoints
         from rung.training.weights import recipe_of
 
         recipe = recipe_of(run)
@@ -187,10 +187,10 @@ class _Training:
         dataset = dataset_of(run, self.display.progress)
         self._done("data")
 
-        resumed = has_checkpoint(run.path / CHECKPOINT)
+        resumed = bool(checkpoints(run.path / CHECKPOINT))
         how = "from its last checkpoint" if resumed else "from the beginning, for it has no checkpoint yet"
         self.display.start([*data_lines(dataset), f"Going on with {run.path}, {how}"])
-        with self._status_of(run):
+        with run.exclusively(), self._status_of(run):
             run.update(status="running")
             self._train_and_report(run, dataset, recipe, device, resumed=resumed)
         return run
@@ -220,7 +220,9 @@ class _Training:
         state = new_state(recipe, dataset, device, self.settings.seed)
         self._resumed = resumed
         if resumed:
-            load_checkpoint(run.path / CHECKPOINT, state)
+            damage = load_checkpoint(run.path / CHECKPOINT, state)
+            if damage is not None:
+                self.display.message(f"Going on from the checkpoint before the last: {damage}.")
         clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds, after)
 
         with catch_interrupts() as interrupted:

@@ -8,16 +8,20 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from rung.errors import RunError
-from rung.runs import Epoch, write_atomically
+from rung.runs import Epoch
+from rung.storage import CheckedFolder
 from rung.training.loop import TrainingState
 from rung.training.watching import Watcher
 
-STATE = "state.safetensors"
+# The last one, and the one before it for when something damages the last.
+KEPT = 2
+_NAME = "step-{:09d}.safetensors"
+_NAMES = "step-*.safetensors"
 
 
 def save_checkpoint(folder: Path, state: TrainingState) -> None:
@@ -47,27 +51,45 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
     except OSError as error:
         raise RunError(f"cannot make {folder}: {error.strerror or error}") from error
     content = save({name: value.contiguous() for name, value in tensors.items()}, {"progress": json.dumps(progress)})
-    write_atomically(folder / STATE, content)
+    files = CheckedFolder(folder)
+    files.write(_NAME.format(state.step), content)
+    for path in checkpoints(folder)[KEPT:]:
+        files.remove(path.name)
 
 
-def has_checkpoint(folder: Path) -> bool:
-    """Whether there is something for :func:`load_checkpoint`."""
-    return (folder / STATE).is_file()
+def checkpoints(folder: Path) -> list[Path]:
+    """The files that :func:`load_checkpoint` would try, newest first."""
+    return sorted(folder.glob(_NAMES), reverse=True)
 
 
-def load_checkpoint(folder: Path, state: TrainingState) -> None:
-    """Put what :func:`save_checkpoint` wrote back into a freshly built ``state``.
+def load_checkpoint(folder: Path, state: TrainingState) -> str | None:
+    """Put the last of what :func:`save_checkpoint` wrote back into a freshly built ``state``.
+
+    Returns:
+        None, or what is wrong with the last checkpoint if the one before it had to be taken.
 
     Raises:
-        RunError: there is no checkpoint, it is damaged, or it belongs to another network.
+        RunError: there is no checkpoint, all are damaged, or they belong to another network.
     """
-    path = folder / STATE
-    if not has_checkpoint(folder):
+    found = checkpoints(folder)
+    if not found:
         raise RunError(f"{folder.parent} has no checkpoint to go on from: it has finished, or was stopped too early")
+    damage = None
+    for path in found:
+        try:
+            _load(path, state)
+        except RunError as error:
+            damage = damage or error
+        else:
+            return None if damage is None else str(damage)
+    assert damage is not None
+    raise damage
+
+
+def _load(path: Path, state: TrainingState) -> None:
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-            progress = json.loads(file.metadata()["progress"])
+        content = CheckedFolder(path.parent).read(path.name)
+        tensors, progress = load(content), json.loads(_metadata(content)["progress"])
         state.model.load_state_dict(_below("model/", tensors))
         state.best = _below("best/", tensors)
         if state.best.keys() != state.model.state_dict().keys():
@@ -89,6 +111,12 @@ def load_checkpoint(folder: Path, state: TrainingState) -> None:
         raise RunError(f"the checkpoint {path} is damaged or of another network: {error}") from error
     if not all(math.isfinite(value) for value in (state.seconds, state.best_accuracy)):
         raise RunError(f"the checkpoint {path} is damaged: its progress is not a number")
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """What safetensors keeps beside the tensors: the file begins with its header, as JSON behind its length."""
+    length = int.from_bytes(content[:8], "little")
+    return dict(json.loads(content[8 : 8 + length])["__metadata__"])
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, torch.Tensor]:

@@ -40,7 +40,7 @@ def load_classifier(run: Run, device: torch.device | str = "cpu") -> Classifier:
     """
     path = run.path / MODEL
     try:
-        content = path.read_bytes()
+        content = run.read_bytes(MODEL)
     except FileNotFoundError as error:
         raise RunError(f"{run.path} has no {MODEL}: its training has not ended; go on with it by --resume") from error
     except OSError as error:
