@@ -44,6 +44,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         precision: ``"float32"`` or ``"bfloat16"``; by default the faster one, measured.
         threads: CPU threads; by default one a core.
         max_memory: bytes that the process may use at its peak.
+        rung: a rung of the ladder, such as ``"naive"`` or ``"batchnorm"``, instead of the planner's choice.
         random_state: of the validation split, the weights, the orders and the augmentation.
         verbose: whether to show the plan and the progress on standard error.
 
@@ -76,6 +77,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         precision: str | None = None,
         threads: int | None = None,
         max_memory: float | None = None,
+        rung: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
         verbose: bool = False,
     ) -> None:
@@ -86,6 +88,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.threads = threads
         self.max_memory = max_memory
+        self.rung = rung
         self.random_state = random_state
         self.verbose = verbose
 
@@ -112,6 +115,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             precision=self.precision,
             threads=self.threads,
             max_memory=self.max_memory,
+            rung=self.rung,
         )
         fraction = self.validation_fraction
         if fraction is not None and not 0 < fraction < 1:
@@ -133,6 +137,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 max_memory=self.max_memory,
                 seed=seed,
                 report_seconds=_AFTER,
+                rung=self.rung,
             )
             display.start(plan.lines())
             recipe = plan.recipe

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rung.models.fast import FastConfig
-from rung.training.optimizers import SGD, Muon, Optimizers, orthogonalise
+from rung.training.optimizers import SGD, Adam, Muon, Optimizers, orthogonalise
 from rung.training.recipe import Recipe
 
 SHAPES = [(6, 6), (4, 20), (20, 4), (1, 9), (9, 1)]
@@ -179,3 +179,25 @@ def test_what_belongs_to_other_parameters_is_refused() -> None:
     for state in ({1: {"momentum_buffer": torch.ones(2)}}, {0: {"momentum_buffer": torch.ones(3)}}):
         with pytest.raises(ValueError):
             optimizer.load_state_dict({"state": state})
+
+
+def test_adam_is_that_of_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.ones(3, 4)) for _ in range(2))
+    one, other = Adam([ours], lr=0.01), torch.optim.Adam([theirs], lr=0.01)
+    for rate in (0.01, 0.005, 0.02, 0.0):
+        gradient = torch.randn(3, 4, generator=generator)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        one.param_groups[0]["lr"] = other.param_groups[0]["lr"] = rate
+        one.step()
+        other.step()
+        assert torch.allclose(ours, theirs, atol=1e-7)
+
+
+def test_adam_moves_every_weight(network: nn.Module) -> None:
+    optimizers = Optimizers(network, Recipe(network=FastConfig(), optimizer="adam", adam_rate=0.01))
+    assert len(optimizers.all) == 1
+    head = network.head.weight.detach().clone()
+    set_gradients(network, 3.0)
+    optimizers.step(0.5)
+    assert torch.allclose(head - network.head.weight, torch.full_like(head, 0.005), atol=1e-6)

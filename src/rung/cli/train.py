@@ -33,6 +33,13 @@ def train(
     exclude: Annotated[
         Path | None, typer.Option(help="CSV list of training and validation images to leave out.")
     ] = None,
+    rung: Annotated[
+        str | None, typer.Option(help="A rung of the ladder, naive to modern, instead of the planner's choice.")
+    ] = None,
+    rounds: Annotated[
+        str | None,
+        typer.Option(help="Learning rates, as 1e-3,1e-4,1e-5: each round from the best weights so far."),
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -57,6 +64,8 @@ def train(
             threads=threads,
             max_memory=None if max_memory is None else _bytes(max_memory),
             exclude=exclude,
+            rung=rung,
+            rounds=None if rounds is None else _rates(rounds),
             display=display,
             started=STARTED,
         )
@@ -72,6 +81,14 @@ def _print_run(run: Run, as_json: bool) -> None:
         return
     print_scores(values)
     print(f"Report: {run.path / 'report.html'}")
+
+
+def _rates(text: str) -> list[float]:
+    """``1e-3,1e-4`` as numbers."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a list of learning rates; write it like 1e-3,1e-4,1e-5") from error
 
 
 def _bytes(text: str) -> float:

@@ -22,8 +22,10 @@ class NetworkConfig(Protocol):
 def configs() -> dict[str, type[NetworkConfig]]:
     """The registry of networks, by name. A new network is one file and one line here."""
     from rung.models.fast import FastConfig
+    from rung.models.ladder import DeepConfig, NaiveConfig, StagesConfig
 
-    return {config.name: config for config in (FastConfig,)}
+    known: tuple[type[NetworkConfig], ...] = (FastConfig, NaiveConfig, DeepConfig, StagesConfig)
+    return {config.name: config for config in known}
 
 
 def network_config(values: dict[str, Any]) -> NetworkConfig:

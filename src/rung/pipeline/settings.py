@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rung.budget import parse_duration
@@ -35,6 +35,8 @@ class Settings:
     threads: int | None
     max_memory: float | None
     exclude: str | tuple[str | int, ...] | None = None
+    rung: str | None = None
+    rounds: tuple[float, ...] | None = None
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -44,6 +46,8 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (name != "seed" or value):
                 words += [f"--{name.replace('_', '-')}", str(value)]
+        words += ["--rung", self.rung] if self.rung else []
+        words += ["--rounds", ",".join(f"{rate:g}" for rate in self.rounds)] if self.rounds else []
         words += ["--device", self.device] if self.device != "auto" else []
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
         # Images that were not given as a list are in the one that the run writes.
@@ -63,6 +67,8 @@ def check_settings(
     threads: int | None,
     max_memory: float | None,
     exclude: str | os.PathLike[str] | Collection[str | int] | None = None,
+    rung: str | None = None,
+    rounds: Sequence[float] | None = None,
 ) -> Settings:
     """The settings, if they make sense.
 
@@ -88,7 +94,12 @@ def check_settings(
     if not isinstance(data, str) and not os.path.dirname(place):  # noqa: PTH120 (a Path forgets a leading "./")
         place = os.path.join(os.curdir, place)  # noqa: PTH118
     listed = os.fspath(exclude) if isinstance(exclude, str | os.PathLike) else tuple(exclude or ()) or None
-    return Settings(place, seconds, epochs, seed, image_size, device, precision, threads, max_memory, listed)
+    if rounds is not None and not (len(rounds) and all(0 < rate <= 1 for rate in rounds)):
+        raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")
+    rates = None if rounds is None else tuple(float(rate) for rate in rounds)
+    return Settings(
+        place, seconds, epochs, seed, image_size, device, precision, threads, max_memory, listed, rung, rates
+    )
 
 
 def settings_of(run: Run) -> Settings:

@@ -43,6 +43,8 @@ def train(
     threads: int | None = None,
     max_memory: float | None = None,
     exclude: str | os.PathLike[str] | Collection[str | int] | None = None,
+    rung: str | None = None,
+    rounds: Sequence[float] | None = None,
     display: TrainingDisplay | None = None,
     started: float | None = None,
 ) -> Run:
@@ -66,6 +68,10 @@ def train(
         exclude: training and validation images to leave out: a CSV list with a column ``image``, such as those that
             :func:`rung.diagnose` writes, or files and rows as in :func:`rung.data.materialise`. The splits remain what
             they are. Test images are left out only where the list's column ``split`` says ``test``.
+        rung: a rung of the ladder (``"naive"``, ``"deep"``, …, see :data:`rung.training.rungs.LADDER`) instead of
+            the planner's choice.
+        rounds: learning rates of Adam, above 0 and at most 1, for so many equally long rounds, each of which starts
+            from the weights that were best on validation images so far; with no rung, for ``"annealed"``.
         display: where progress is shown; by default nowhere.
         started: when the budget began to run, on :func:`time.monotonic`'s clock; by default now.
 
@@ -89,6 +95,8 @@ def train(
         threads=threads,
         max_memory=max_memory,
         exclude=exclude,
+        rung=rung,
+        rounds=rounds,
     )
     with _Training(settings, display, started) as training:
         return training.begin(Path(out) if out is not None else None)
@@ -165,6 +173,8 @@ class _Training:
             epochs=settings.epochs,
             max_memory=settings.max_memory,
             seed=settings.seed,
+            rung=settings.rung,
+            rounds=settings.rounds,
         )
         self._done("planning")
 

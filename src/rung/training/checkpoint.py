@@ -43,6 +43,7 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
         "seconds": state.seconds,
         "best_accuracy": state.best_accuracy,
         "rate_scale": state.rate_scale,
+        "round": state.round,
         "history": [asdict(row) for row in state.history],
         "watched": state.watcher.names(),
     }
@@ -98,6 +99,7 @@ def _load(path: Path, state: TrainingState) -> None:
         state.seconds = float(progress["seconds"])
         state.best_accuracy = float(progress["best_accuracy"])
         state.rate_scale = float(progress["rate_scale"])
+        state.round = int(progress.get("round", 0))
         state.history = [Epoch(**row) for row in progress["history"]]
         watched = {name: value.numpy() for name, value in _below("watched/", tensors).items()}
         state.watcher = Watcher.restored(watched, progress["watched"])

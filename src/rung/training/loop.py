@@ -39,7 +39,8 @@ class TrainingState:
     """Where a training is: everything that resuming it needs, apart from the recipe and the seed.
 
     ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
-    all rows of the history, and ``best_accuracy`` that accuracy. ``watcher`` has seen every step, for a diagnosis.
+    all rows of the history, and ``best_accuracy`` that accuracy; ``round`` counts the recipe's rounds that
+    are over. ``watcher`` has seen every step, for a diagnosis.
     """
 
     model: Classifier
@@ -50,6 +51,7 @@ class TrainingState:
     best: dict[str, Tensor] = field(default_factory=dict)
     best_accuracy: float = -1.0
     rate_scale: float = 1.0
+    round: int = 0
     loss: float = math.nan
     accuracy: float = math.nan
     images_per_second: float = math.nan
@@ -83,7 +85,7 @@ def fit(
     """Train ``state.model`` until the clock or ``stop`` says so, and leave the best weights in it.
 
     Those are the last ones, unless the training was stopped early or an earlier row was better by more than the
-    standard error of its validation accuracy.
+    standard error of its validation accuracy; with a recipe that does not keep the best, always the last ones.
 
     Args:
         state: where to start; changed in place.
@@ -107,6 +109,16 @@ def fit(
     started = time.monotonic() - state.seconds
     # However little time there is, one step is made, so that there is something to evaluate.
     while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
+        if recipe.round(progress) > state.round:
+            if not state.history or state.history[-1].step < state.step:
+                _add_row(state, window, batches.steps_per_epoch, recipe, progress, validation, precision)
+                observer.row(state)
+            state.round = recipe.round(progress)
+            model.load_state_dict(state.best)
+            optimizers = state.optimizers = Optimizers(model.network, recipe)
+            window = _Window()
+        # Dropout draws from torch's generator: like all else, what it draws depends on the seed and the step alone.
+        torch.manual_seed((seed * 1_000_003 + state.step) % 2**63)
         images, labels = batches(state.step)
         images, labels = images.to(device), labels.to(device)
         state.watcher.before(state.step, model.network)
@@ -125,7 +137,7 @@ def fit(
             _retreat(state, recipe)
             optimizers, window = state.optimizers, _Window()
         elif state.step % steps_per_row == 0:
-            _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
+            _add_row(state, window, batches.steps_per_epoch, recipe, progress, validation, precision)
             window = _Window()
             state.seconds = time.monotonic() - started
             observer.row(state)
@@ -135,12 +147,13 @@ def fit(
                 optimizers = state.optimizers
         observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
     if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
-        _add_row(state, window, batches.steps_per_epoch, recipe.rate(progress), validation, precision)
+        _add_row(state, window, batches.steps_per_epoch, recipe, progress, validation, precision)
         observer.row(state)
     # At the end of the schedule the last weights are the best but for the noise of a small validation sample.
     accuracy = state.history[-1].val_accuracy
     noise = math.sqrt(max(0.0, state.best_accuracy * (1 - state.best_accuracy)) / len(validation))
-    if progress < 1 or accuracy < state.best_accuracy - noise or not state.is_finite():
+    earlier = recipe.keep_best and (progress < 1 or accuracy < state.best_accuracy - noise)
+    if earlier or not state.is_finite():
         model.load_state_dict(state.best)
 
 
@@ -181,7 +194,8 @@ def _add_row(
     state: TrainingState,
     window: _Window,
     steps_per_epoch: int,
-    rate: float,
+    recipe: Recipe,
+    progress: float,
     validation: Split,
     precision: str,
 ) -> None:
@@ -194,7 +208,7 @@ def _add_row(
             epoch=state.step / steps_per_epoch,
             step=state.step,
             seconds=state.seconds,
-            learning_rate=rate * state.rate_scale,
+            learning_rate=recipe.rate(progress) * recipe.peak_rate * state.rate_scale,
             train_loss=window.loss,
             train_accuracy=window.accuracy,
             val_loss=loss,

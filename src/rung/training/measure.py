@@ -113,4 +113,6 @@ def measure_cost(recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) 
     # Each activation is kept for the backward pass about four times (convolution, pooling, normalisation,
     # ReLU), in half precision or in full.
     width = 2 if machine.precision == "bfloat16" else 4
-    return Cost(size, seconds / batches.batch_size, forward / len(sample), BASE_BYTES, 4 * width * size.activations)
+    # Weights, gradients, what the optimizer remembers, and the best weights.
+    base = BASE_BYTES + 5 * 4 * size.parameters
+    return Cost(size, seconds / batches.batch_size, forward / len(sample), base, 4 * width * size.activations)

@@ -1,4 +1,4 @@
-"""Muon for the convolutions, SGD for everything else."""
+"""Muon for the convolutions and SGD for everything else; or Adam for all."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Optimizer:
             if not 0 <= index < len(parameters):
                 raise ValueError(f"there is no parameter {index}")
             parameter = parameters[index]
-            if any(value.shape != parameter.shape for value in remembered.values()):
+            if any(value.shape not in (parameter.shape, ()) for value in remembered.values()):
                 raise ValueError(f"what is remembered of parameter {index} has another shape")
             state[parameter] = {name: value.to(parameter.device) for name, value in remembered.items()}
         self.state = state
@@ -140,16 +140,58 @@ class Muon(Optimizer):
             parameter.add_(step, alpha=-group["lr"])
 
 
+class Adam(Optimizer):
+    """Steps of about the learning rate for each weight, whatever the size of its gradient, as ``torch.optim.Adam``.
+
+    Kingma and Ba 2015, "Adam: a method for stochastic optimization", arXiv:1412.6980.
+
+    Args:
+        params: tensors of any shape.
+        lr: size of a step, about 1e-4 to 1e-2.
+        betas: shares of the running mean, and of the running mean square, of the gradients that are kept, 0 to 1.
+        epsilon: added to the root of the mean square.
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8
+    ) -> None:
+        super().__init__([{"params": list(params), "lr": lr, "betas": betas, "epsilon": epsilon}])
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for parameter, gradient, group, state in self._moving():
+            if not state:
+                state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+                state["step"] = torch.zeros((), dtype=torch.int64)
+            kept, kept_square = group["betas"]
+            state["step"] += 1
+            count = int(state["step"])
+            state["mean"].lerp_(gradient, 1 - kept)
+            state["square"].mul_(kept_square).addcmul_(gradient, gradient, value=1 - kept_square)
+            # Both means start at nothing; dividing makes up for it.
+            root = state["square"].sqrt().div_((1 - kept_square**count) ** 0.5).add_(group["epsilon"])
+            parameter.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - kept**count))
+
+
 class Optimizers:
     """The optimizers of a network under a recipe, moved as one.
 
     Args:
-        network: its four-dimensional weights go to Muon; the weight of its ``head``, and all the rest, to SGD.
-        recipe: the peak learning rates, momenta and weight decay.
+        network: under Muon its four-dimensional weights go there; the weight of its ``head``, and all the rest, to SGD.
+        recipe: which optimizers, the peak learning rates, momenta and weight decay.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe) -> None:
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        self.all: tuple[Optimizer, ...]
+        if recipe.optimizer == "adam":
+            self.all = (Adam(trained.values(), recipe.adam_rate),)
+        else:
+            self.all = self._muon(trained, recipe)
+        self._peaks = [group["lr"] for optimizer in self.all for group in optimizer.param_groups]
+
+    @staticmethod
+    def _muon(trained: Mapping[str, Tensor], recipe: Recipe) -> tuple[Optimizer, ...]:
         filters = [p for p in trained.values() if p.ndim == 4]
         head = [p for name, p in trained.items() if name == "head.weight"]
         biases = [p for name, p in trained.items() if p.ndim < 4 and name != "head.weight"]
@@ -158,11 +200,7 @@ class Optimizers:
             {"params": parameters, "lr": rate, "weight_decay": recipe.weight_decay / rate}
             for parameters, rate in ((biases, recipe.bias_rate), (head, recipe.head_rate))
         ]
-        self.all: tuple[Optimizer, ...] = (
-            Muon(filters, recipe.filter_rate, recipe.filter_momentum),
-            SGD(groups, recipe.momentum),
-        )
-        self._peaks = [group["lr"] for optimizer in self.all for group in optimizer.param_groups]
+        return Muon(filters, recipe.filter_rate, recipe.filter_momentum), SGD(groups, recipe.momentum)
 
     def step(self, share: float) -> None:
         """Move every weight, with ``share`` (0 to 1) of the peak learning rates, and clear the gradients."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -43,8 +44,8 @@ class Plan:
         multiply_adds: of one image going through the network.
         image_size: height and width in pixels.
         precision: of the arithmetic.
-        expected_accuracy: on the test split, 0 to 1.
-        expected_accuracy_interval: where nine of ten runs are expected to end.
+        expected_accuracy: on the test split, 0 to 1; None where there is no table to forecast from.
+        expected_accuracy_interval: where nine of ten runs are expected to end, or None.
         expected_seconds: of ``start``, ``training``, ``evaluation`` and ``report``; they sum to the budget.
         reasons: why this plan, in sentences.
     """
@@ -57,8 +58,8 @@ class Plan:
     multiply_adds: int
     image_size: tuple[int, int]
     precision: str
-    expected_accuracy: float
-    expected_accuracy_interval: tuple[float, float]
+    expected_accuracy: float | None
+    expected_accuracy_interval: tuple[float, float] | None
     expected_seconds: dict[str, float]
     reasons: tuple[str, ...]
 
@@ -69,13 +70,18 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan for people, a few lines."""
-        low, high = self.expected_accuracy_interval
+        forecast = []
+        if self.expected_accuracy is not None and self.expected_accuracy_interval is not None:
+            low, high = self.expected_accuracy_interval
+            forecast = [
+                f"  expected test accuracy {self.expected_accuracy:.1%} (nine of ten runs: {low:.1%} to {high:.1%})"
+            ]
         parts = ", ".join(f"{name} {format_duration(seconds)}" for name, seconds in self.expected_seconds.items())
         return [
             f"Plan: {self.recipe.network}, {self.parameters / 1e6:.2f} M parameters, "
             f"{self.multiply_adds / 1e6:.1f} M multiply-adds an image",
             f"  about {self.epochs:.3g} epochs in batches of {self.recipe.batch_size}, {self.precision}; {parts}",
-            f"  expected test accuracy {self.expected_accuracy:.1%} (nine of ten runs: {low:.1%} to {high:.1%})",
+            *forecast,
             *(f"  {reason}" for reason in self.reasons),
         ]
 
@@ -154,37 +160,90 @@ def make_plan(
     best_views = max(possible_views, key=lambda views: accuracy(config, known, views))
     recipe = replace(recipe, network=config, views=best_views)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
-    count = passes(config, known, recipe.views)
-    steps = int(count * (len(dataset.train) // recipe.batch_size))
+    start = spent + time.monotonic() - began
+    budget = None if seconds is None else seconds + spent
+    plan = _finished(recipe, dataset, machine, known, budget, passes(config, known, best_views), start, report_seconds)
+    expected, interval = frontier.expectation(config, plan.epochs, dataset, probe, recipe.views)
+    return replace(
+        plan,
+        recipe=replace(recipe, filter_rate=choose_filter_rate(plan.steps)),
+        expected_accuracy=expected,
+        expected_accuracy_interval=interval,
+        reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
+    )
+
+
+def plan_recipe(
+    recipe: Recipe,
+    dataset: Dataset,
+    machine: Machine,
+    *,
+    seconds: float | None,
+    spent: float = 0.0,
+    epochs: float | None = None,
+    max_memory: float | None = None,
+    seed: int = 0,
+    report_seconds: float = REPORT_SECONDS,
+    reasons: Sequence[str] = (),
+) -> Plan:
+    """The plan for a recipe that is chosen already: its steps are timed, and as many as fit are planned.
+
+    There is no forecast: no table was measured for it. ``reasons`` say why this recipe; the other arguments and the
+    errors are those of :func:`make_plan`.
+    """
+    began = time.monotonic()
+    known = measure_cost(recipe, dataset, machine, seed)
+    recipe, memory_reason = fit_memory(recipe, known, max_memory)
+    if epochs is None and seconds is not None:
+        left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
+        left -= evaluation_seconds(dataset, recipe.views, known.forward)
+        epochs = left / (known.step * len(dataset.train))
+    start = spent + time.monotonic() - began
+    budget = None if seconds is None else seconds + spent
+    plan = _finished(recipe, dataset, machine, known, budget, epochs or 1.0, start, report_seconds)
+    return replace(plan, reasons=tuple(filter(None, (*reasons, memory_reason))))
+
+
+def _finished(
+    recipe: Recipe,
+    dataset: Dataset,
+    machine: Machine,
+    known: Cost,
+    budget: float | None,
+    epochs: float,
+    start: float,
+    report_seconds: float,
+) -> Plan:
+    """The plan without forecast and reasons; ``start`` is what it has taken until now.
+
+    Raises:
+        UsageError: there is no time for a single step.
+    """
+    steps = int(epochs * (len(dataset.train) // recipe.batch_size))
+    evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
     if steps < 1:
-        start = spent + time.monotonic() - began
-        after = evaluation_seconds(dataset, recipe.views, known.forward) + report_seconds
         raise UsageError(
             f"the budget leaves no time for a single training step: the start takes {start:.1f} s, evaluation and "
-            f"report take {after:.1f} s; give a larger --budget"
+            f"report take {evaluation + report_seconds:.1f} s; give a larger --budget"
         )
-    recipe = replace(recipe, filter_rate=choose_filter_rate(steps))
-    evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
-    expected, interval = frontier.expectation(config, count, dataset, probe, recipe.views)
-    training = known.step * len(dataset.train) * count
     return Plan(
         recipe=recipe,
-        budget=None if seconds is None else seconds + spent,
-        epochs=count,
+        budget=budget,
+        epochs=epochs,
         steps=steps,
         parameters=known.size.parameters,
         multiply_adds=known.size.multiply_adds,
         image_size=dataset.image_size,
         precision=machine.precision,
-        expected_accuracy=expected,
-        expected_accuracy_interval=interval,
+        expected_accuracy=None,
+        expected_accuracy_interval=None,
         expected_seconds={
-            "start": spent + time.monotonic() - began + SETUP_SECONDS,
-            "training": training,
+            "start": start + SETUP_SECONDS,
+            "training": known.step * len(dataset.train) * epochs,
             "evaluation": evaluation,
             "report": report_seconds,
         },
-        reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
+        reasons=(),
     )
 
 

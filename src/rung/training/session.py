@@ -15,9 +15,10 @@ from rung.training.device import Machine, worthwhile_threads
 from rung.training.loop import Observer, TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.optimizers import Optimizers
-from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan
+from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan, plan_recipe
 from rung.training.recipe import Recipe
 from rung.training.rows import choose_rows
+from rung.training.rungs import rung_recipe
 
 # Seconds between two reports of a step to a display.
 _SHOWN = 0.25
@@ -33,11 +34,38 @@ def plan_training(
     max_memory: float | None = None,
     seed: int = 0,
     report_seconds: float = REPORT_SECONDS,
+    rung: str | None = None,
+    rounds: tuple[float, ...] | None = None,
 ) -> Plan:
-    """Look at the data and plan; arguments and errors as of :func:`rung.training.plan.make_plan`."""
+    """Look at the data and plan.
+
+    Args:
+        rung: a rung of the ladder instead of the planner's choice.
+        rounds: its learning rates, round by round, instead of its own; without a rung those of ``annealed``.
+        dataset, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
+            :func:`rung.training.plan.make_plan`, as are the errors.
+
+    Raises:
+        UsageError: there is no such rung, or rounds make no sense for it.
+    """
+    look = probe(dataset.train, len(dataset.classes), seed)
+    recipe, reasons = rung_recipe(rung, rounds, dataset, look)
+    if recipe is not None:
+        return plan_recipe(
+            recipe,
+            dataset,
+            machine,
+            seconds=seconds,
+            spent=spent,
+            epochs=epochs,
+            max_memory=max_memory,
+            seed=seed,
+            report_seconds=report_seconds,
+            reasons=reasons,
+        )
     return make_plan(
         dataset,
-        probe(dataset.train, len(dataset.classes), seed),
+        look,
         machine,
         seconds=seconds,
         spent=spent,
