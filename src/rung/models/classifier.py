@@ -60,18 +60,25 @@ class Classifier(nn.Module):
         return (total / self.temperature).softmax(1)
 
 
-def _views(images_NCHW: Tensor, count: int) -> Iterator[tuple[Tensor, float]]:
-    """The versions of a batch whose logits are averaged, each with its weight; the weights sum to 1."""
-    sides = [images_NCHW] if count == 1 else [images_NCHW, images_NCHW.flip(3)]
+def view_weights(count: int, size: tuple[int, int]) -> tuple[float, ...]:
+    """The weight of each view of an image of ``size`` (height, width), in their order; the weights sum to 1."""
+    sides = 1 if count == 1 else 2
     # Nothing can be reflected into an image of a single row or column.
-    shifted = count == 6 and min(images_NCHW.shape[2:]) > 1
-    for side in sides:
-        yield side, (0.5 if shifted else 1.0) / len(sides)
-        if shifted:
-            height, width = side.shape[2:]
+    each = (0.5, 0.25, 0.25) if count == 6 and min(size) > 1 else (1.0,)
+    return tuple(weight / sides for weight in each) * sides
+
+
+def _views(images_NCHW: Tensor, count: int) -> Iterator[tuple[Tensor, float]]:
+    """The versions of a batch whose logits are averaged, each with its weight."""
+    height, width = images_NCHW.shape[2:]
+    weights = view_weights(count, (height, width))
+    versions: list[Tensor] = []
+    for side in [images_NCHW] if count == 1 else [images_NCHW, images_NCHW.flip(3)]:
+        versions.append(side)
+        if len(weights) == 6:
             padded = F.pad(side, (1, 1, 1, 1), "reflect")
-            yield padded[:, :, :height, :width], 0.25 / len(sides)
-            yield padded[:, :, 2 : 2 + height, 2 : 2 + width], 0.25 / len(sides)
+            versions += [padded[:, :, :height, :width], padded[:, :, 2 : 2 + height, 2 : 2 + width]]
+    yield from zip(versions, weights, strict=True)
 
 
 class Pixels(Protocol):

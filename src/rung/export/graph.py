@@ -1,0 +1,284 @@
+"""A trained network as a list of standard operations, which every target of an export is written from.
+
+torch's own exporters were tried first: for the same network ``torch.onnx.export`` takes seconds of imports and analysis
+and needs two more packages, and there is none for Keras. The networks here consist of a dozen kinds of layers, so they
+are traced symbolically (``torch.fx``, milliseconds), each call is translated into one of the operations below, and
+normalisations disappear into the convolutions before them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from rung.errors import RungError
+
+Weights = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """One step of a network. Tensors are (N, C, H, W), or (N, features) behind ``flatten`` and the reductions.
+
+    ``kind`` is one of:
+
+    ====================  ============================================================================================
+    ``convolution``       ``weight`` (O, I/groups, h, w), ``bias`` (O,), ``stride``, ``padding`` (h, w), ``groups``
+    ``affine``            times ``scale`` plus ``shift``, both (C,): a normalisation that no convolution could take
+    ``dense``             ``weight`` (O, I), ``bias`` (O,)
+    ``max pooling``       ``kernel``, ``stride``, ``padding`` (h, w); what does not fill a window is left out
+    ``average pooling``   the same
+    ``relu``, ``relu6``   of each number
+    ``add``               of two tensors
+    ``times``             a number, ``factor``
+    ``maximum``, ``mean`` over all positions, giving (N, C)
+    ``flatten``           to (N, C · H · W), channels outermost
+    ====================  ============================================================================================
+    """
+
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    weights: dict[str, Weights] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+INPUT = "normalised"
+"""The name of what the first operation takes: normalised images, float32 (N, C, H, W)."""
+
+
+def operations(network: nn.Module) -> list[Operation]:
+    """The operations of ``network`` in an order in which they can be computed; the last one gives the logits.
+
+    Raises:
+        RungError: the network does something that is not in the list.
+    """
+    traced = _Tracer().trace(network.eval())
+    modules = dict(network.named_modules())
+    names: dict[str, str] = {}
+    found: list[Operation] = []
+    for node in traced.nodes:
+        if node.op == "placeholder":
+            names[node.name] = INPUT
+        elif node.op == "output":
+            last = names[node.args[0].name]
+            if not found or found[-1].name != last:
+                raise RungError(f"{type(network).__name__} cannot be exported: its last step is not its result")
+        else:
+            operation = _translate(node, modules, names)
+            # What does nothing when predicting, such as dropout, is a second name of its input.
+            names[node.name] = operation if isinstance(operation, str) else operation.name
+            if isinstance(operation, Operation):
+                found.append(operation)
+    return _fold(found)
+
+
+class _Tracer(torch.fx.Tracer):
+    """Keeps torch's layers, and subclasses of them, in one piece."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, tuple(_LAYERS))
+
+
+def _translate(node: torch.fx.Node, modules: dict[str, nn.Module], names: dict[str, str]) -> Operation | str:
+    inputs = tuple(names[argument.name] for argument in node.all_input_nodes)
+    if node.op == "call_module":
+        layer = modules[str(node.target)]
+        for kind, translate in _LAYERS.items():
+            if isinstance(layer, kind):
+                return translate(str(node.name), inputs, layer)
+    elif node.target in _FUNCTIONS:
+        made = _FUNCTIONS[node.target](str(node.name), inputs, *node.args[1:], **node.kwargs)
+        if made is not None:
+            return made
+    raise RungError(f"this network cannot be exported: nothing is known about its step {node.format_node()}")
+
+
+def _array(tensor: torch.Tensor) -> Weights:
+    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def _convolution(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
+    if isinstance(layer.padding, str) or layer.padding_mode != "zeros" or _pair(layer.dilation) != (1, 1):
+        raise RungError(f"this network cannot be exported: its convolution {layer} has an unusual padding or dilation")
+    bias = _array(layer.bias) if layer.bias is not None else np.zeros(layer.out_channels, np.float32)
+    options = {"stride": _pair(layer.stride), "padding": _pair(layer.padding), "groups": layer.groups}
+    return Operation(name, "convolution", inputs, {"weight": _array(layer.weight), "bias": bias}, options)
+
+
+def _norm(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
+    # In float64: what is folded into a convolution should not be rounded twice.
+    deviation = (layer.running_var.double() + layer.eps).sqrt()
+    scale = layer.weight.double() / deviation if layer.weight is not None else 1 / deviation
+    shift = -layer.running_mean.double() * scale
+    if layer.bias is not None:
+        shift = shift + layer.bias.double()
+    return Operation(
+        name, "affine", inputs, {"scale": scale.detach().cpu().numpy(), "shift": shift.detach().cpu().numpy()}
+    )
+
+
+def _dense(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
+    bias = _array(layer.bias) if layer.bias is not None else np.zeros(layer.out_features, np.float32)
+    return Operation(name, "dense", inputs, {"weight": _array(layer.weight), "bias": bias})
+
+
+def _pooling(
+    name: str, inputs: tuple[str, ...], kind: str, kernel: Any, stride: Any = None, padding: Any = 0
+) -> Operation:
+    options = {"kernel": _pair(kernel), "stride": _pair(stride or kernel), "padding": _pair(padding)}
+    return Operation(name, f"{kind} pooling", inputs, {}, options)
+
+
+def _pooling_layer(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
+    unusual = getattr(layer, "dilation", 1) not in (1, (1, 1)) or not getattr(layer, "count_include_pad", True)
+    if layer.ceil_mode or unusual or getattr(layer, "divisor_override", None):
+        raise RungError(f"this network cannot be exported: its pooling {layer} is unusual")
+    kind = "max" if isinstance(layer, nn.MaxPool2d) else "average"
+    return _pooling(name, inputs, kind, layer.kernel_size, layer.stride, layer.padding)
+
+
+def _flatten_layer(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
+    if (layer.start_dim, layer.end_dim) != (1, -1):
+        raise RungError(f"this network cannot be exported: {layer} keeps some dimensions")
+    return Operation(name, "flatten", inputs)
+
+
+def _global_layer(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
+    if layer.output_size not in (1, (1, 1)):
+        raise RungError(f"this network cannot be exported: {layer} leaves more than one position")
+    # (N, C) where torch has (N, C, 1, 1): what follows is a flattening, which changes nothing any more.
+    return Operation(name, "mean" if isinstance(layer, nn.AdaptiveAvgPool2d) else "maximum", inputs)
+
+
+def _as_it_is(name: str, inputs: tuple[str, ...], layer: Any) -> str:
+    return inputs[0]
+
+
+_LAYERS: dict[type[nn.Module], Callable[[str, tuple[str, ...], Any], Operation | str]] = {
+    nn.Conv2d: _convolution,
+    nn.BatchNorm2d: _norm,
+    nn.Linear: _dense,
+    nn.MaxPool2d: _pooling_layer,
+    nn.AvgPool2d: _pooling_layer,
+    nn.AdaptiveAvgPool2d: _global_layer,
+    nn.AdaptiveMaxPool2d: _global_layer,
+    nn.ReLU6: lambda name, inputs, layer: Operation(name, "relu6", inputs),
+    nn.ReLU: lambda name, inputs, layer: Operation(name, "relu", inputs),
+    nn.Flatten: _flatten_layer,
+    nn.Dropout: _as_it_is,
+    nn.Dropout2d: _as_it_is,
+    nn.Identity: _as_it_is,
+}
+
+
+# The arguments of these have torch's names. What they cannot translate they answer with None.
+
+
+def _relu(name: str, inputs: tuple[str, ...], inplace: bool = False) -> Operation:
+    return Operation(name, "relu", inputs)
+
+
+def _add(name: str, inputs: tuple[str, ...], other: Any, alpha: float = 1) -> Operation | None:
+    return Operation(name, "add", inputs) if len(inputs) == 2 and alpha == 1 else None
+
+
+def _times(name: str, inputs: tuple[str, ...], other: Any) -> Operation | None:
+    return Operation(name, "times", inputs, {}, {"factor": float(other)}) if len(inputs) == 1 else None
+
+
+def _divided(name: str, inputs: tuple[str, ...], other: Any) -> Operation | None:
+    return Operation(name, "times", inputs, {}, {"factor": 1 / float(other)}) if len(inputs) == 1 else None
+
+
+def _over_positions(kind: str) -> Callable[..., Operation | None]:
+    def translate(name: str, inputs: tuple[str, ...], dim: Any = None, keepdim: bool = False) -> Operation | None:
+        return Operation(name, kind, inputs) if dim in ((2, 3), [2, 3], (-2, -1), [-2, -1]) else None
+
+    return translate
+
+
+def _flatten(name: str, inputs: tuple[str, ...], start_dim: int = 0, end_dim: int = -1) -> Operation | None:
+    return Operation(name, "flatten", inputs) if (start_dim, end_dim) == (1, -1) else None
+
+
+def _max_pooling(
+    name: str,
+    inputs: tuple[str, ...],
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Operation | None:
+    usual = dilation == 1 and not ceil_mode and not return_indices
+    return _pooling(name, inputs, "max", kernel_size, stride, padding) if usual else None
+
+
+_FUNCTIONS: dict[Any, Callable[..., Operation | None]] = {
+    F.relu: _relu,
+    F.relu_: _relu,
+    torch.relu: _relu,
+    "relu": _relu,
+    F.max_pool2d: _max_pooling,
+    operator.add: _add,
+    torch.add: _add,
+    operator.mul: _times,
+    operator.truediv: _divided,
+    "amax": _over_positions("maximum"),
+    torch.amax: _over_positions("maximum"),
+    "mean": _over_positions("mean"),
+    torch.mean: _over_positions("mean"),
+    "flatten": _flatten,
+    torch.flatten: _flatten,
+}
+
+
+def _fold(found: list[Operation]) -> list[Operation]:
+    """Let convolutions do the normalisations behind them, also those that have a max pooling in between.
+
+    A maximum commutes with an increasing function, so that only a scale that is nowhere negative can pass it.
+    """
+    places = {operation.name: place for place, operation in enumerate(found)}
+    users = [name for operation in found for name in operation.inputs]
+    renamed: dict[str, str] = {}
+    folded: list[Operation | None] = list(found)
+    for place, operation in enumerate(found):
+        if operation.kind != "affine":
+            continue
+        source = folded[places[operation.inputs[0]]] if operation.inputs[0] in places else None
+        scale, shift = operation.weights["scale"], operation.weights["shift"]
+        before = source
+        if before is not None and before.kind == "max pooling" and scale.min() >= 0 and users.count(before.name) == 1:
+            before = folded[places[before.inputs[0]]] if before.inputs[0] in places else None
+        if source is None or before is None or before.kind != "convolution" or users.count(before.name) > 1:
+            continue
+        weight = before.weights["weight"] * scale[:, None, None, None]
+        bias = before.weights["bias"] * scale + shift
+        weights = {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}
+        folded[places[before.name]] = dataclasses.replace(before, weights=weights)
+        folded[place] = None
+        renamed[operation.name] = source.name
+    return [
+        dataclasses.replace(
+            operation,
+            inputs=tuple(renamed.get(name, name) for name in operation.inputs),
+            weights={name: values.astype(np.float32) for name, values in operation.weights.items()},
+        )
+        for operation in folded
+        if operation is not None
+    ]

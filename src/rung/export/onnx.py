@@ -1,0 +1,237 @@
+"""An ONNX model of a run: uint8 pixels in, probabilities out, everything in between inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rung import __version__
+from rung.export.graph import INPUT, Operation, operations
+from rung.export.needs import need
+from rung.models.classifier import Classifier, view_weights
+from rung.runs import Run, write_atomically
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET, IR_VERSION = 17, 8
+"""Old enough for every ONNX Runtime since 1.13, also in browsers, and for OpenVINO and TensorRT of that age."""
+
+IMAGES, PROBABILITIES, FEATURES = "images", "probabilities", "features"
+
+
+def onnx_bytes(run: Run, *, features: bool = False) -> bytes:
+    """The ONNX model of a run, serialised. The same run gives the same bytes.
+
+    The model takes ``images``, uint8 (N, height, width, channels), as :func:`rung.data.prepare` makes them, and gives
+    ``probabilities``, float32 (N, classes): normalised, averaged over the run's views and calibrated as in
+    :meth:`rung.models.classifier.Classifier.predict`. N is free.
+
+    Args:
+        run: a run with weights.
+        features: whether the model has a second output ``features``, float32 (N, D): what the last dense layer takes,
+            averaged over the views. Similar images have similar features.
+
+    Raises:
+        UsageError: the package onnx is not installed.
+        RunError: the run has no weights, or is damaged.
+        RungError: its network does something that no export knows.
+    """
+    from rung.training.weights import load_classifier
+
+    model = onnx_model(load_classifier(run), metadata(run), features=features)
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def write_onnx(run: Run, path: Path) -> None:
+    """Write the ONNX model of ``run`` to ``path``; raises what :func:`onnx_bytes` and :func:`write_atomically` do."""
+    write_atomically(path, onnx_bytes(run))
+
+
+def metadata(run: Run) -> dict[str, str]:
+    """What a file tells about itself: text by name; what is not text in the first place is JSON."""
+    data = run.info["data"]
+    return {
+        "rung": __version__,
+        "name": str(data["name"]),
+        "classes": json.dumps(list(data["classes"]), ensure_ascii=False),
+        "image_size": json.dumps(list(data["image_size"])),
+        "channels": json.dumps(data["channels"]),
+        "fingerprint": str(data["fingerprint"]),
+        "created": str(run.info.get("created", "")),
+    }
+
+
+def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = False) -> onnx.ModelProto:
+    """The ONNX model of a classifier, with ``about`` (:func:`metadata`) and the calibration as its metadata."""
+    need("onnx", "export")
+    from onnx import TensorProto, checker, helper
+
+    height, width = json.loads(about["image_size"])
+    channels, classes = json.loads(about["channels"]), len(json.loads(about["classes"]))
+    graph = _Graph()
+    weights = view_weights(model.views, (height, width))
+    _views(graph, model, len(weights), (height, width))
+    steps = operations(model.network)
+    for step in steps:
+        _OPERATIONS[step.kind](graph, step)
+    logits = _averaged(graph, steps[-1].name, classes, weights)
+    temperature = float(model.temperature)
+    calibrated = graph.node("Div", [logits, graph.constant(np.float32(temperature))])
+    graph.node("Softmax", [calibrated], PROBABILITIES, axis=1)
+    outputs = [helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["N", classes])]
+    if features:
+        last = next(step for step in reversed(steps) if step.kind == "dense")
+        columns = last.weights["weight"].shape[1]
+        graph.node("Identity", [_averaged(graph, last.inputs[0], columns, weights)], FEATURES)
+        outputs.append(helper.make_tensor_value_info(FEATURES, TensorProto.FLOAT, ["N", columns]))
+    made = helper.make_graph(
+        graph.nodes,
+        "rung",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["N", height, width, channels])],
+        outputs,
+        graph.constants,
+    )
+    result = helper.make_model(
+        made,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="rung",
+        producer_version=about["rung"],
+        doc_string="Image classifier. uint8 pixels in, calibrated class probabilities out.",
+    )
+    helper.set_model_props(result, {**about, "temperature": repr(temperature), "views": str(len(weights))})
+    checker.check_model(result, full_check=True)
+    return result
+
+
+class _Graph:
+    """The nodes and constants of a model while it is put together."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def node(self, kind: str, inputs: list[str], output: str | None = None, **options: Any) -> str:
+        from onnx import helper
+
+        output = output or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}_node", **options))
+        return output
+
+    def constant(self, value: Any, name: str | None = None) -> str:
+        from onnx import numpy_helper
+
+        name = name or f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
+        return name
+
+
+def _views(graph: _Graph, model: Classifier, count: int, size: tuple[int, int]) -> None:
+    """Normalise the images and lay their views one after the other along the batch, as :data:`INPUT`."""
+    from onnx import TensorProto
+
+    pixels = graph.node("Cast", [IMAGES], to=TensorProto.FLOAT)
+    centred = graph.node("Sub", [pixels, graph.constant(model.mean.cpu().numpy())])
+    scaled = graph.node("Div", [centred, graph.constant(model.std.cpu().numpy())])
+    if count == 1:
+        graph.node("Transpose", [scaled], INPUT, perm=[0, 3, 1, 2])
+        return
+    upright = graph.node("Transpose", [scaled], perm=[0, 3, 1, 2])
+    # From the last column backwards to beyond the first.
+    backwards = [graph.constant(np.array([value], np.int64)) for value in (-1, np.iinfo(np.int64).min, 3, -1)]
+    views = []
+    for side in (upright, graph.node("Slice", [upright, *backwards])):
+        views.append(side)
+        if count == 6:
+            around = graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+            padded = graph.node("Pad", [side, around], mode="reflect")
+            for corner in (0, 2):
+                first = graph.constant(np.array([corner, corner], np.int64))
+                behind = graph.constant(np.array([corner + size[0], corner + size[1]], np.int64))
+                views.append(graph.node("Slice", [padded, first, behind, graph.constant(np.array([2, 3], np.int64))]))
+    graph.node("Concat", views, INPUT, axis=0)
+
+
+def _averaged(graph: _Graph, rows: str, columns: int, weights: tuple[float, ...]) -> str:
+    """The mean over the views, which lie one after the other: (views · N, columns) to (N, columns)."""
+    if len(weights) == 1:
+        return rows
+    apart = graph.node("Reshape", [rows, graph.constant(np.array([len(weights), -1, columns], np.int64))])
+    weighted = graph.node("Mul", [apart, graph.constant(np.array(weights, np.float32)[:, None, None])])
+    return graph.node("ReduceSum", [weighted, graph.constant(np.array([0], np.int64))], keepdims=0)
+
+
+def _convolution(graph: _Graph, step: Operation) -> None:
+    (down, across) = step.options["padding"]
+    graph.node(
+        "Conv",
+        [step.inputs[0], *_weights(graph, step, "weight", "bias")],
+        step.name,
+        kernel_shape=list(step.weights["weight"].shape[2:]),
+        strides=list(step.options["stride"]),
+        pads=[down, across, down, across],
+        group=step.options["groups"],
+    )
+
+
+def _affine(graph: _Graph, step: Operation) -> None:
+    scale, shift = (
+        graph.constant(step.weights[name][:, None, None], f"{step.name}.{name}") for name in ("scale", "shift")
+    )
+    graph.node("Add", [graph.node("Mul", [step.inputs[0], scale]), shift], step.name)
+
+
+def _dense(graph: _Graph, step: Operation) -> None:
+    graph.node("Gemm", [step.inputs[0], *_weights(graph, step, "weight", "bias")], step.name, transB=1)
+
+
+def _pooling(graph: _Graph, step: Operation) -> None:
+    (down, across) = step.options["padding"]
+    average = {"count_include_pad": 1} if step.kind == "average pooling" else {}
+    graph.node(
+        "AveragePool" if average else "MaxPool",
+        [step.inputs[0]],
+        step.name,
+        kernel_shape=list(step.options["kernel"]),
+        strides=list(step.options["stride"]),
+        pads=[down, across, down, across],
+        **average,
+    )
+
+
+def _relu6(graph: _Graph, step: Operation) -> None:
+    graph.node("Clip", [step.inputs[0], *(graph.constant(np.float32(end)) for end in (0, 6))], step.name)
+
+
+def _times(graph: _Graph, step: Operation) -> None:
+    graph.node("Mul", [step.inputs[0], graph.constant(np.float32(step.options["factor"]))], step.name)
+
+
+def _over_positions(graph: _Graph, step: Operation) -> None:
+    kind = "ReduceMax" if step.kind == "maximum" else "ReduceMean"
+    graph.node(kind, [step.inputs[0]], step.name, axes=[2, 3], keepdims=0)
+
+
+def _weights(graph: _Graph, step: Operation, *names: str) -> list[str]:
+    return [graph.constant(step.weights[name], f"{step.name}.{name}") for name in names]
+
+
+_OPERATIONS: dict[str, Callable[[_Graph, Operation], object]] = {
+    "convolution": _convolution,
+    "affine": _affine,
+    "dense": _dense,
+    "max pooling": _pooling,
+    "average pooling": _pooling,
+    "relu": lambda graph, step: graph.node("Relu", [step.inputs[0]], step.name),
+    "relu6": _relu6,
+    "add": lambda graph, step: graph.node("Add", list(step.inputs), step.name),
+    "times": _times,
+    "maximum": _over_positions,
+    "mean": _over_positions,
+    "flatten": lambda graph, step: graph.node("Flatten", [step.inputs[0]], step.name, axis=1),
+}

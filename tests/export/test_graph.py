@@ -1,0 +1,84 @@
+"""Every network in the registry, and layers that come in none of them, as operations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from rung.errors import RungError
+from rung.export.graph import INPUT, operations
+
+
+def kinds(network: nn.Module) -> list[str]:
+    return [operation.kind for operation in operations(network)]
+
+
+def settle(network: nn.Module) -> nn.Module:
+    """Statistics and scales of the normalisations that are not 0 and 1."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.running_mean)
+            nn.init.uniform_(layer.running_var, 0.5, 2)
+            nn.init.uniform_(layer.weight, 0.5, 2)
+            nn.init.normal_(layer.bias)
+    return network
+
+
+def test_normalisations_go_into_the_convolutions_before_them() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4)
+    )
+    found = operations(settle(network))
+    assert [step.kind for step in found] == ["convolution", "relu", "convolution", "max pooling"]
+    assert found[0].inputs == (INPUT,)
+    assert all(weights.dtype == "float32" for step in found for weights in step.weights.values())
+
+
+def test_a_negative_scale_does_not_pass_a_maximum() -> None:
+    network = settle(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4)))
+    network[2].weight.data[1] = -1
+    assert kinds(network) == ["convolution", "max pooling", "affine"]
+
+
+def test_what_another_step_needs_is_left_as_it_is() -> None:
+    class Fork(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.conv(x)
+            return y + self.norm(y)
+
+    assert kinds(settle(Fork())) == ["convolution", "affine", "add"]
+
+
+def test_dropout_does_nothing() -> None:
+    assert kinds(nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 2))) == ["flatten", "dense"]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 4, 3, padding="same"),
+        nn.Conv2d(3, 4, 3, dilation=2),
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(2),
+        nn.Tanh(),
+    ],
+)
+def test_what_is_unknown_is_refused_in_a_sentence(layer: nn.Module) -> None:
+    with pytest.raises(RungError, match="cannot be exported"):
+        operations(nn.Sequential(layer))
+
+
+def test_unusual_calls_are_refused() -> None:
+    class Unusual(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean(1)
+
+    with pytest.raises(RungError, match="nothing is known about its step"):
+        operations(Unusual())
