@@ -13,7 +13,8 @@ from rung import __version__
 from rung.export.graph import INPUT, Operation, operations
 from rung.export.needs import need
 from rung.models.classifier import Classifier, view_weights
-from rung.runs import Run, write_atomically
+from rung.runs import Run
+from rung.storage import write_atomically
 
 if TYPE_CHECKING:
     import onnx
