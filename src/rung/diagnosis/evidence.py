@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import RunError
@@ -13,6 +14,9 @@ from rung.training.recordings import Predicted, Recordings
 
 if TYPE_CHECKING:
     from rung.data.dataset import Dataset
+    from rung.diagnosis.look import DataLook
+    from rung.diagnosis.out_of_fold import OutOfFold
+    from rung.diagnosis.pairs import Pair
     from rung.evaluation.result import Evaluation
 
 
@@ -36,6 +40,11 @@ class Evidence:
         other_seeds: validation accuracies of trainings that differ in their seed alone.
         status: ``"finished"``, ``"interrupted"`` …, as in ``run.json``.
         dataset: the images, where they are at hand.
+        look: what simple measurements say about them.
+        out_of_fold: predictions of training and validation images by networks that have not seen them.
+        duplicates: pairs of images that are the same, or nearly; None where nobody looked.
+        test: predictions of the test images, where it has been read. Nothing may be chosen by them.
+        lists: the folder that lists of images are written to.
     """
 
     data: str = ""
@@ -53,6 +62,11 @@ class Evidence:
     other_seeds: tuple[float, ...] = ()
     status: str = "finished"
     dataset: Dataset | None = None
+    look: DataLook | None = None
+    out_of_fold: OutOfFold | None = None
+    duplicates: tuple[Pair, ...] | None = None
+    test: Predicted | None = None
+    lists: str = ""
 
     def command(self, **changes: Any) -> str:
         """The ``rung train`` command of this run with some settings changed; None takes a setting away."""
@@ -71,6 +85,10 @@ class Evidence:
             elif value is not True:
                 words.append(f"{value:g}" if isinstance(value, float) else str(value))
         return shlex.join(words)
+
+    def list_path(self, name: str) -> str:
+        """Where the list of that name is written: its name alone where the folder is not known yet."""
+        return str(Path(self.lists) / name) if self.lists else name
 
 
 def evidence_of(run: Run, dataset: Dataset | None = None) -> Evidence:

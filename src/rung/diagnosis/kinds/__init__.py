@@ -25,6 +25,17 @@ NAMES = (
     # What came out.
     "miscalibration",
     # The data.
+    "shuffled_labels",
+    "wrong_labels",
+    "leaked_test_images",
+    "contradictory_duplicates",
+    "shortcut",
+    "pixel_scale",
+    "distribution_shift",
+    "class_imbalance",
+    "indistinct_classes",
+    "too_few_images",
+    "unreadable_images",
 )
 
 

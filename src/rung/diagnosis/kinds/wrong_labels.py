@@ -1,0 +1,146 @@
+"""Wrong labels: images that networks which have not seen them firmly take for another class.
+
+How many there are is read off the images that are answered most confidently. How confident a network is of an image
+that it has not seen does not depend on the label that the image was given; so among these images, where the network
+hardly errs, the share whose label disagrees is the share of wrong labels. Which ones they are: those whose own label is
+given the least probability, cleanlab's self-confidence.
+
+References:
+    Northcutt, Jiang and Chuang, Confident learning: estimating uncertainty in dataset labels, JAIR 70, 2021
+    (arXiv:1911.00068); Pleiss et al., Identifying mislabeled data using the area under the margin ranking, NeurIPS
+    2020 (arXiv:2001.10528), for losses in the course of a training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rung.diagnosis.evidence import Evidence
+from rung.diagnosis.finding import Finding, Remedy
+from rung.evaluation.intervals import wilson
+
+EXPLAINS: frozenset[str] = frozenset()
+
+LIST = "suspect_labels.csv"
+# Share of the images, the most confidently answered, on which wrong labels are counted; and how many that must be.
+CONFIDENT, LEAST = 0.2, 60
+# Share of wrong labels that the lower end of its interval must exceed; and from which they are serious.
+SHARE, SERIOUS = 0.01, 0.1
+# Points of accuracy that a share of wrong labels costs, by each point of it.
+COST = 0.3
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """How many labels are wrong.
+
+    Attributes:
+        share, interval: of all labels, 0 to 1, and its 95 % interval.
+        counted: images that this stands on.
+    """
+
+    share: float
+    interval: tuple[float, float]
+    counted: int
+
+
+def estimate(probabilities: npt.NDArray[np.floating[Any]], labels: Ints) -> Suspicion | None:
+    """How many labels are wrong; None where there are too few images to say.
+
+    Args:
+        probabilities: (N, K), of networks that have not seen the images.
+        labels: int64 (N,), as given.
+    """
+    count = int(CONFIDENT * len(labels))
+    if count < LEAST:
+        return None
+    surest = np.argsort(-probabilities.max(1), kind="stable")[:count]
+    wrong = int((probabilities[surest].argmax(1) != labels[surest]).sum())
+    return Suspicion(wrong / count, wilson(wrong, count), count)
+
+
+def rank(probabilities: npt.NDArray[np.floating[Any]], labels: Ints) -> Ints:
+    """Positions of the images whose label is not the answer, the least probable label first."""
+    own = probabilities[np.arange(len(labels)), labels]
+    disputed = np.flatnonzero(probabilities.argmax(1) != labels)
+    return np.asarray(disputed[np.argsort(own[disputed], kind="stable")], np.int64)
+
+
+def find(evidence: Evidence) -> Iterator[Finding]:
+    """The share of wrong labels, and so many suspects; of a run, by what it recorded and by its validation images."""
+    known = evidence.out_of_fold
+    if known is not None:
+        suspicion = estimate(known.probabilities, known.labels)
+        if suspicion and suspicion.interval[0] > SHARE:
+            chosen = rank(known.probabilities, known.labels)[: round(suspicion.share * len(known.labels))]
+            own = known.probabilities[chosen, known.labels[chosen]]
+            answers = known.probabilities[chosen].argmax(1)
+            rows = [
+                [split, position, int(answer), round(float(1 - p), 4)]
+                for (split, position), answer, p in zip(known.positions(chosen), answers, own, strict=True)
+            ]
+            yield _finding(evidence, suspicion, rows, len(known.labels))
+    elif evidence.val is not None:
+        suspicion = estimate(evidence.val.probabilities, evidence.val.labels)
+        if suspicion and suspicion.interval[0] > SHARE:
+            rows, total = _of_a_run(evidence, suspicion)
+            yield _finding(evidence, suspicion, rows, total)
+
+
+def _of_a_run(evidence: Evidence, suspicion: Suspicion) -> tuple[list[list[Any]], int]:
+    """Suspects among the validation images by the network's answer, among the training images by their losses."""
+    val = evidence.val
+    assert val is not None
+    chosen = rank(val.probabilities, val.labels)[: round(suspicion.share * len(val.labels))]
+    rows: list[list[Any]] = [
+        [
+            "val",
+            int(val.positions[i]),
+            int(val.probabilities[i].argmax()),
+            round(float(1 - val.probabilities[i, val.labels[i]]), 4),
+        ]
+        for i in chosen.tolist()
+    ]
+    total = len(val.labels)
+    losses = evidence.recordings.image_losses if evidence.recordings else np.zeros((0, 0), np.float16)
+    if losses.size:
+        # An image that did not pass in some part of the training has the mean of the others.
+        seen = np.isfinite(losses)
+        mean = np.where(seen, losses, 0).sum(0, dtype=np.float64) / np.maximum(seen.sum(0), 1)
+        order = np.argsort(-mean, kind="stable")[: round(suspicion.share * losses.shape[1])]
+        rows = [["train", int(i), None, round(float(1 - np.exp(-mean[i])), 4)] for i in order.tolist()] + rows
+        total += losses.shape[1]
+    return rows, total
+
+
+def _finding(evidence: Evidence, suspicion: Suspicion, rows: list[list[Any]], total: int) -> Finding:
+    low, high = suspicion.interval
+    path = evidence.list_path(LIST)
+    images: dict[str, list[int]] = {}
+    for split, position, *_ in rows:
+        images.setdefault(split, []).append(position)
+    return Finding(
+        kind="wrong_labels",
+        severity="serious" if low > SERIOUS else "warning",
+        statement=(
+            f"About {suspicion.share:.1%} of the labels are wrong (95 % interval {low:.1%} to {high:.1%}), some "
+            f"{round(suspicion.share * total):,} of {total:,}; the most suspicious ones are listed."
+        ),
+        remedy=Remedy(
+            f"Look at the images of {LIST} and put their labels right; or train without them.",
+            evidence.command(exclude=path),
+            {"exclude": path},
+        ),
+        cost=COST * suspicion.share,
+        evidence={"share": suspicion.share, "interval": [low, high], "counted_on": suspicion.counted, "suspects": rows},
+        images={split: tuple(positions) for split, positions in images.items()},
+        reference="Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 70, 2021",
+    )
