@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rung.data import load
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
+    from rung.export.exporting import export_run
     from rung.pipeline import evaluate, resume, train
     from rung.runs import Run
 
@@ -27,6 +28,7 @@ _HOMES = {
     "train": "rung.pipeline",
     "resume": "rung.pipeline",
     "evaluate": "rung.pipeline",
+    "export_run": "rung.export.exporting",
     "ImageClassifier": "rung.estimator",
     "Run": "rung.runs",
     "RungError": "rung.errors",
@@ -43,6 +45,7 @@ __all__ = [
     "RungError",
     "UsageError",
     "evaluate",
+    "export_run",
     "load",
     "resume",
     "train",

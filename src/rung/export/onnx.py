@@ -12,9 +12,10 @@ import numpy as np
 from rung import __version__
 from rung.export.graph import INPUT, Operation, operations
 from rung.export.needs import need
+from rung.export.target import Answers, Target
 from rung.models.classifier import Classifier, view_weights
+from rung.progress import Progress
 from rung.runs import Run
-from rung.storage import write_atomically
 
 if TYPE_CHECKING:
     import onnx
@@ -48,9 +49,16 @@ def onnx_bytes(run: Run, *, features: bool = False) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def write_onnx(run: Run, path: Path) -> None:
-    """Write the ONNX model of ``run`` to ``path``; raises what :func:`onnx_bytes` and :func:`write_atomically` do."""
-    write_atomically(path, onnx_bytes(run))
+def _write(run: Run, model: Classifier, path: Path, progress: Progress) -> None:
+    path.write_bytes(onnx_model(model, metadata(run)).SerializeToString(deterministic=True))
+
+
+def answers(path: Path) -> Answers:
+    """What the ONNX model at ``path`` answers, computed by ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: np.asarray(session.run([PROBABILITIES], {IMAGES: images})[0])
 
 
 def metadata(run: Run) -> dict[str, str]:
@@ -236,3 +244,5 @@ _OPERATIONS: dict[str, Callable[[_Graph, Operation], object]] = {
     "mean": _over_positions,
     "flatten": lambda graph, step: graph.node("Flatten", [step.inputs[0]], step.name, axis=1),
 }
+
+TARGET = Target("model.onnx", "ONNX Runtime", ("onnx", "onnxruntime"), "export", _write, answers)
