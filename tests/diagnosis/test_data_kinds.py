@@ -79,6 +79,26 @@ def test_wrong_labels_are_counted_and_ranked(labels: np.ndarray) -> None:
     assert sum(map(len, finding.images.values())) == len(suspects)
 
 
+@pytest.mark.parametrize("share", [0.05, 0.2])
+def test_wrong_labels_among_many_classes_are_counted_though_the_network_errs(share: float) -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 10, 5000)
+    logits = random.normal(0, 1, (5000, 10)) + 2.2 * np.eye(10)[truth]
+    # Mistakes go to the neighbouring class.
+    logits[np.arange(5000), (truth + 1) % 10] += 1.5
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert (probabilities.argmax(1) == truth).mean() < 0.7
+    chosen = random.permutation(5000)[: round(share * 5000)]
+    noisy = truth.copy()
+    noisy[chosen] = (noisy[chosen] + random.integers(1, 10, len(chosen))) % 10
+    found = estimate(probabilities, noisy)
+    assert found is not None
+    assert found.interval[0] < share < found.interval[1]
+    healthy = estimate(probabilities, truth)
+    assert healthy is not None
+    assert healthy.interval[0] < 0.01
+
+
 def test_right_labels_that_are_hard_are_not_called_wrong(labels: np.ndarray) -> None:
     assert found("wrong_labels", out_of_fold=oof(labels, answers(labels, 0.75))) == []
 

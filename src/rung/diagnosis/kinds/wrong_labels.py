@@ -1,9 +1,13 @@
 """Wrong labels: images that networks which have not seen them firmly take for another class.
 
 How many there are is read off the images that are answered most confidently. How confident a network is of an image
-that it has not seen does not depend on the label that the image was given; so among these images, where the network
-hardly errs, the share whose label disagrees is the share of wrong labels. Which ones they are: those whose own label is
-given the least probability, cleanlab's self-confidence.
+that it has not seen does not depend on the label that the image was given, so wrong labels are as frequent among these
+images as everywhere. And where the network errs, the true class is among its next answers: a label in the less probable
+half of the classes is hardly ever one of its mistakes, but every second wrong label is there. Of a network that hardly
+errs, all disagreement counts. So it does with fewer than four classes, which have no such half, but only where it is as
+frequent among the very surest answers as among others, as mistakes are not.
+
+Which ones they are: those whose own label is given the least probability, cleanlab's self-confidence.
 
 References:
     Northcutt, Jiang and Chuang, Confident learning: estimating uncertainty in dataset labels, JAIR 70, 2021
@@ -29,6 +33,12 @@ EXPLAINS: frozenset[str] = frozenset()
 LIST = "suspect_labels.csv"
 # Share of the images, the most confidently answered, on which wrong labels are counted; and how many that must be.
 CONFIDENT, LEAST = 0.2, 60
+# Classes from which there is a less probable half.
+FEW = 4
+# With few classes: the shares that must show about the same disagreement, and by what factor the first may show less.
+SUREST, SURE, FLAT = 0.1, 0.4, 0.7
+# Agreement of answers and labels from which the surer of the answers can be taken for right: SURE of them.
+ACCURATE = 0.9
 # Share of wrong labels that the lower end of its interval must exceed; and from which they are serious.
 SHARE, SERIOUS = 0.01, 0.1
 # Points of accuracy that a share of wrong labels costs, by each point of it.
@@ -53,17 +63,29 @@ class Suspicion:
 
 
 def estimate(probabilities: npt.NDArray[np.floating[Any]], labels: Ints) -> Suspicion | None:
-    """How many labels are wrong; None where there are too few images to say.
+    """How many labels are wrong; None where that cannot be said: too few images, or too weak a network.
 
     Args:
         probabilities: (N, K), of networks that have not seen the images.
         labels: int64 (N,), as given.
     """
-    count = int(CONFIDENT * len(labels))
+    classes = probabilities.shape[1]
+    surest = np.argsort(-probabilities.max(1), kind="stable")
+    # How many classes are more probable than the label.
+    above = (probabilities > probabilities[np.arange(len(labels)), labels][:, None]).sum(1)[surest]
+    accurate = float((above == 0).mean()) >= ACCURATE
+    count = int((SURE if accurate else CONFIDENT if classes >= FEW else SUREST) * len(labels))
     if count < LEAST:
         return None
-    surest = np.argsort(-probabilities.max(1), kind="stable")[:count]
-    wrong = int((probabilities[surest].argmax(1) != labels[surest]).sum())
+    if not accurate and classes >= FEW:
+        unlikely = int((above[:count] >= classes // 2).sum())
+        # Of the classes that a wrong label may be, so many are in the less probable half.
+        scale = (classes - 1) / (classes - classes // 2)
+        low, high = (min(1.0, scale * end) for end in wilson(unlikely, count))
+        return Suspicion(min(1.0, scale * unlikely / count), (low, high), count)
+    wrong = int((above[:count] > 0).sum())
+    if not accurate and wrong / count < FLAT * float((above[: int(SURE * len(labels))] > 0).mean()):
+        return None
     return Suspicion(wrong / count, wilson(wrong, count), count)
 
 
