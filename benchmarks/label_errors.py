@@ -8,8 +8,8 @@ predictions, and the precision of each at the number planted is measured. Then t
 epochs are trained: on the true labels, on the flipped ones, and on the flipped ones without the images that the
 finding lists. What they get right on the test split, whose labels are true, says how much of the loss comes back.
 
-Every seed adds a line to ``--results`` as soon as it is done. ``--epochs 0`` leaves the three trainings out. cleanlab is
-in the extra ``benchmarks``; where it is missing its columns stay empty.
+Every seed adds a line to ``--results`` as soon as it is done. ``--epochs 0`` leaves the three trainings out. Where
+cleanlab is not installed its columns stay empty.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
     from rung.export.exporting import export_run
-    from rung.pipeline import evaluate, resume, train
+    from rung.pipeline import diagnose, evaluate, resume, train
     from rung.runs import Run
 
 __version__ = "0.1.0"
@@ -29,6 +29,7 @@ _HOMES = {
     "resume": "rung.pipeline",
     "evaluate": "rung.pipeline",
     "export_run": "rung.export.exporting",
+    "diagnose": "rung.pipeline",
     "ImageClassifier": "rung.estimator",
     "Run": "rung.runs",
     "RungError": "rung.errors",
@@ -44,6 +45,7 @@ __all__ = [
     "RunError",
     "RungError",
     "UsageError",
+    "diagnose",
     "evaluate",
     "export_run",
     "load",

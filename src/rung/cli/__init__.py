@@ -8,7 +8,8 @@ application when it is imported. The order of the imports is the order in ``rung
 from rung.cli.app import main
 from rung.cli import train
 from rung.cli import evaluate
+from rung.cli import diagnose
 from rung.cli import export
 # isort: on
 
-__all__ = ["evaluate", "export", "main", "train"]
+__all__ = ["diagnose", "evaluate", "export", "main", "train"]

@@ -75,7 +75,13 @@ def read_list(path: str | os.PathLike[str]) -> tuple[Listed, ...]:
         if path.stat().st_size > LARGEST:
             raise DataError(f"{path} has more than {LARGEST // 2**20} MB; it cannot be a list of images")
         # Excel writes a byte order mark.
-        rows = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")) if any(row)]
+        rows = [
+            row
+            for row in csv.reader(
+                io.StringIO(path.read_text(encoding="utf-8-sig", errors="surrogateescape"), newline="")
+            )
+            if any(row)
+        ]
     except FileNotFoundError as error:
         raise DataError(f"there is no list {path}; give a CSV file with a column named image") from error
     except (OSError, UnicodeError, csv.Error) as error:

@@ -23,7 +23,9 @@ def listed(exclude: str | tuple[str | int, ...] | None) -> tuple[Listed, ...]:
 def write_excluded(run: Run, images: tuple[Listed, ...]) -> None:
     """Keep the list in the run, which shall not depend on what becomes of the user's file."""
     if images:
-        run.write_text(EXCLUDED, list_csv(COLUMNS, ((i.image, i.split or "", i.label or "") for i in images)))
+        text = list_csv(COLUMNS, ((i.image, i.split or "", i.label or "") for i in images))
+        # Names of files need not be text.
+        run.write_bytes(EXCLUDED, text.encode("utf-8", "surrogateescape"))
         run.update(data={**run.info["data"], "excluded": {"images": len(images), "list": EXCLUDED}})
 
 

@@ -34,7 +34,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         kind="shortcut",
         severity="serious",
         statement=(
-            f"A shortcut: {hint.where} alone (rows {top} to {bottom - 1}, columns {left} to {right - 1}) tells the "
+            f"A shortcut: {hint.where} alone ({_span('row', top, bottom)}, {_span('column', left, right)}) tells the "
             f"class of {hint.accuracy:.0%} of the images (95 % interval {low:.0%} to {high:.0%}); nowhere else does "
             f"such a part tell more than {hint.elsewhere:.0%}, and guessing gets {hint.chance:.0%}."
         ),
@@ -57,3 +57,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
 def _area(hint: Hint) -> int:
     top, left, bottom, right = hint.box
     return (bottom - top) * (right - left)
+
+
+def _span(name: str, first: int, end: int) -> str:
+    return f"{name} {first}" if end == first + 1 else f"{name}s {first} to {end - 1}"
