@@ -31,10 +31,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tiny import use_tiny_networks
 
 RESULTS = Path(__file__).parent / "results" / "faults.jsonl"
 EPOCHS = 6
@@ -225,22 +226,12 @@ def prepare(data: Path) -> None:
 
     import rung.pipeline.training
     import rung.report
-    import rung.training.session
     from rung.evaluation.metrics import preload
-    from rung.models.fast import FastConfig
-    from rung.pipeline import recorder
 
-    recorder.CHECKPOINT_SECONDS = 0.0
-    recorder.HISTORY_SECONDS = 0.0
+    use_tiny_networks()
     # The forks have scikit-learn already, so they need no second process that imports it.
     preload()
     rung.pipeline.training.EvaluationWorker.__init__ = lambda self: setattr(self, "_process", None)
-    # A small network: what is tested is what surrounds it.
-    plan = rung.training.session.plan_training
-    small = FastConfig(stages=((8,), (16,)), stem_filters=4)
-    rung.training.session.plan_training = lambda *given, **named: (
-        lambda planned: replace(planned, recipe=replace(planned.recipe, network=small))
-    )(plan(*given, **named))
     random = np.random.default_rng(0)
     labels = np.arange(400) % 4
     images = random.integers(0, 120, (400, 10, 10, 3)) + 30 * labels[:, None, None, None]

@@ -107,3 +107,28 @@ def test_no_damage_gets_past(data: st.DataObject) -> None:
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(RefusedPickle):
         load_dictionary(bytes(content))
+
+
+def bomb(ending: bytes) -> bytes:
+    """A tuple of two tuples of two tuples …, 100 levels deep, and then ``ending``."""
+    return b"})" + b"".join(b"2\x86" for _ in range(100)) + ending
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        bomb(b"K\x01s."),
+        b"}(" + bomb(b"")[1:] + b"K\x01u.",
+        b"(" + bomb(b"")[1:] + b"K\x01d.",
+        b"\x8f(" + bomb(b"")[1:] + b"\x90.",
+        b"(" + bomb(b"")[1:] + b"\x91.",
+    ],
+)
+def test_what_would_take_forever_to_be_hashed_is_refused(content: bytes) -> None:
+    with pytest.raises(RefusedPickle):
+        load_dictionary(content)
+
+
+def test_no_memory_is_reserved_for_bytes_that_are_not_there() -> None:
+    with pytest.raises(RefusedPickle):
+        load_dictionary(b"\x96" + (2**40).to_bytes(8, "little") + b".")

@@ -91,8 +91,34 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[misc,name-defined,unused-ig
 
     dispatch[pickle.BUILD[0]] = load_build
 
+    # Sets, and keys that are tuples of tuples, can take forever to be hashed; a byte array is reserved before its
+    # content is there. Data files have none of them.
+    for _opcode in (pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.BYTEARRAY8):
+        dispatch.pop(_opcode[0])
+
+    def load_setitem(self) -> None:
+        _check_key(self.stack[-2])  # type: ignore[attr-defined,unused-ignore]
+        super().load_setitem()  # type: ignore[misc,unused-ignore]
+
+    def load_setitems(self) -> None:
+        for key in self.stack[::2]:  # type: ignore[attr-defined,unused-ignore]
+            _check_key(key)
+        super().load_setitems()  # type: ignore[misc,unused-ignore]
+
+    def load_dict(self) -> None:
+        for key in self.stack[::2]:  # type: ignore[attr-defined,unused-ignore]
+            _check_key(key)
+        super().load_dict()  # type: ignore[misc,unused-ignore]
+
+    dispatch |= {pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems, pickle.DICT[0]: load_dict}
+
     def persistent_load(self, pid: object) -> Any:
         raise RefusedPickle("it refers to things outside itself")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str | bytes | int):
+        raise RefusedPickle(f"it has a dictionary with a {type(key).__name__} for a key")
 
 
 def load_dictionary(content: bytes) -> dict[str, Any]:

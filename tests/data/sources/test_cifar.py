@@ -152,7 +152,7 @@ def test_damage(python: bool, edit: Callable[[dict[str, bytes]], None], message:
 
 def test_archives_that_are_damaged_or_something_else(tmp_path: Path) -> None:
     whole = archive(tmp_path / "whole.tar.gz", contents("cifar10", False)).read_bytes()
-    for content in (b"", b"no archive", whole[: len(whole) // 2], whole[:40] + b"\xff" * 40 + whole[80:]):
+    for content in (b"", b"no archive", whole[:3], whole[: len(whole) // 2], whole[:40] + b"\xff" * 40 + whole[80:]):
         path = tmp_path / "cut.tar.gz"
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"cut\.tar\.gz"):

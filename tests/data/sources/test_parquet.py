@@ -203,6 +203,13 @@ def test_damaged_pages_are_named(images: list[bytes | None], tmp_path: Path) -> 
         load(path)
 
 
+def test_column_names_that_are_no_text(images: list[bytes | None], tmp_path: Path) -> None:
+    path = write(tmp_path / "some.parquet", images, LABELS)
+    path.write_bytes(path.read_bytes().replace(b"label", b"la\xff\xffl"))
+    with pytest.raises(DataError, match=r"some\.parquet (is damaged|cannot be read)"):
+        load(path)
+
+
 def test_only_a_test_file(images: list[bytes | None], tmp_path: Path) -> None:
     write(tmp_path / "test.parquet", images, LABELS)
     with pytest.raises(DataError, match="no training images"):

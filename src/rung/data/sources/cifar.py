@@ -10,7 +10,6 @@ import shutil
 import tarfile
 import tempfile
 import weakref
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -225,5 +224,7 @@ def unpack(archive: Path, folder: Path) -> None:
                 assert content is not None
                 with content, (folder / name).open("wb") as target:
                     shutil.copyfileobj(content, target, 2**20)
-    except (tarfile.TarError, EOFError, zlib.error, OSError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # Damaged archives make tarfile fail in any way, TypeError included.
         raise DataError(f"{archive} cannot be unpacked ({' '.join(str(error).split())}); get it again") from error

@@ -6,6 +6,7 @@ text. The names of the classes come from the ``huggingface`` metadata of the sch
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -88,6 +89,14 @@ class Parquet(Reader):
         return cache.content_hash((split, file) for split, files in self._shards.items() for file in files)
 
     def inspect(self, progress: Progress) -> Inspection:
+        with _damage_is_told(self._path):
+            return self._inspected(progress)
+
+    def batches(self) -> Iterator[Batch]:
+        with _damage_is_told(self._path):
+            yield from self._batches()
+
+    def _inspected(self, progress: Progress) -> Inspection:
         indexed = self._indexed
         sizes: list[tuple[int, int]] = []
         grey = True
@@ -103,7 +112,7 @@ class Parquet(Reader):
         summary = summarise(indexed.labels, indexed.classes, sizes, 1 if grey else 3)
         return Inspection(indexed.classes, summary, (*self._notes, *indexed.notes))
 
-    def batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[Batch]:
         column = self._columns
         for split, labels in self._indexed.labels.items():
             done = 0
@@ -167,6 +176,17 @@ class Parquet(Reader):
                 progress("Looking at the images", read, None)
                 if wanted <= 0:
                     break
+
+
+@contextlib.contextmanager
+def _damage_is_told(path: Path) -> Iterator[None]:
+    """On damaged files pyarrow raises almost any exception: UnicodeDecodeError, IndexError, OverflowError …"""
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path} is damaged: {_line(error)}; get it again") from error
 
 
 def _open(file: Path) -> Any:
