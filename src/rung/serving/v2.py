@@ -1,0 +1,272 @@
+"""The inference protocol version 2 of KServe and Triton, over HTTP: what their clients speak.
+
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol, with Triton's extension for binary
+tensors (https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md) and for
+classification. One input, ``images``: UINT8 [N, H, W, C], images as :mod:`rung.data.preprocessing` makes them. Two outputs:
+``probabilities``, FP32 [N, K], and ``label``, INT64 [N].
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from fastapi import APIRouter, Request, Response
+
+from rung import __version__
+from rung.data.dataset import Images
+from rung.serving.refusal import Refusal
+from rung.serving.service import Service
+from rung.serving.uploads import parse_json
+
+VERSION = "1"
+_HEADER_LENGTH = "inference-header-content-length"
+_DATATYPES = {"probabilities": "FP32", "label": "INT64"}
+
+
+def v2_router(service: Service) -> APIRouter:
+    """The addresses below ``/v2``."""
+    router = APIRouter(prefix="/v2", tags=["KServe/Triton protocol v2"])
+    name = service.predictor.name
+    height, width = service.predictor.image_size
+    classes = len(service.predictor.classes)
+    shape = [height, width, service.predictor.channels]
+
+    def check(model: str, version: str = VERSION) -> None:
+        if model != name or version != VERSION:
+            raise Refusal(404, "there is no such model here; GET /model tells the name of the one that there is")
+
+    @router.get("", summary="About the server")
+    async def server() -> dict[str, Any]:
+        return {"name": "rung", "version": __version__, "extensions": ["binary_tensor_data", "classification"]}
+
+    @router.get("/health/live", summary="Is the server there?")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @router.get("/health/ready", summary="Does it take requests?")
+    async def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    async def metadata(model: str, version: str = VERSION) -> dict[str, Any]:
+        check(model, version)
+        return {
+            "name": name,
+            "versions": [VERSION],
+            "platform": "rung_onnxruntime",
+            "inputs": [{"name": "images", "datatype": "UINT8", "shape": [-1, *shape]}],
+            "outputs": [
+                {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
+                {"name": "label", "datatype": "INT64", "shape": [-1]},
+            ],
+        }
+
+    async def model_ready(model: str, version: str = VERSION) -> dict[str, Any]:
+        check(model, version)
+        return {"name": name, "ready": True}
+
+    async def infer(request: Request, model: str, version: str = VERSION) -> Response:
+        check(model, version)
+        body = await service.bodies.read(request)
+        try:
+            header, binary = await _parts(body, request.headers.get(_HEADER_LENGTH))
+            images = _images(header, binary, shape, service.limits.files)
+            wanted = _wanted(header)
+            probabilities = await service.classify(images)
+            return _response(header, name, probabilities, wanted, service.predictor.classes)
+        finally:
+            service.bodies.release(len(body))
+
+    body_schema = {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _INFER_SCHEMA},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+    missing = {404: {"description": "No such model."}}
+    refused = missing | {
+        400: {"description": "Not a request of the protocol."},
+        413: {"description": "Too large."},
+        415: {"description": "A compressed body."},
+        503: {"description": "Too much is waiting; `Retry-After` says when to come again."},
+    }
+    for base in ("/models/{model}", "/models/{model}/versions/{version}"):
+        suffix = "_of_version" if "version}" in base else ""
+        router.add_api_route(
+            base, metadata, methods=["GET"], summary="About the model", responses=missing, operation_id="metadata" + suffix
+        )
+        router.add_api_route(
+            f"{base}/ready",
+            model_ready,
+            methods=["GET"],
+            summary="Is the model ready?",
+            responses=missing,
+            operation_id="model_ready" + suffix,
+        )
+        router.add_api_route(
+            f"{base}/infer",
+            infer,
+            methods=["POST"],
+            summary="Classify a tensor of images",
+            responses=refused,
+            operation_id="infer" + suffix,
+            openapi_extra={"requestBody": body_schema},
+        )
+    return router
+
+
+_INFER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "id": {"type": "string"},
+        "inputs": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": 1,
+            "items": {
+                "type": "object",
+                "required": ["name", "shape", "datatype"],
+                "properties": {
+                    "name": {"const": "images"},
+                    "datatype": {"const": "UINT8"},
+                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 4, "maxItems": 4},
+                    "data": {"type": "array", "description": "Pixels from 0 to 255, nested or flat."},
+                    "parameters": {"type": "object"},
+                },
+            },
+        },
+        "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+        "parameters": {"type": "object"},
+    },
+}
+
+
+async def _parts(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
+    """The JSON head of a request and the binary tensors behind it."""
+    if length is not None and not (length.isascii() and length.isdecimal() and int(length) <= len(body)):
+        raise Refusal(400, "Inference-Header-Content-Length is not a length within the body")
+    end = len(body) if length is None else int(length)
+    header = await parse_json(body[:end])
+    if not isinstance(header, dict):
+        raise Refusal(400, "the body is not a JSON object with inputs")
+    return header, body[end:]
+
+
+def _images(header: dict[str, Any], binary: bytes, shape: list[int], most: int) -> Images:
+    """The input tensor, uint8 (N, H, W, C)."""
+    inputs = header.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise Refusal(400, "exactly one input is taken: images")
+    tensor = inputs[0]
+    if tensor.get("name") != "images" or tensor.get("datatype") != "UINT8":
+        raise Refusal(400, "the input must be named images and have the datatype UINT8")
+    given = tensor.get("shape")
+    if not isinstance(given, list) or not all(type(side) is int for side in given):
+        raise Refusal(400, "the input's shape must be a list of whole numbers")
+    if len(given) != 4 or given[1:] != shape or given[0] < 1:
+        raise Refusal(400, f"the input's shape must be [N, {', '.join(map(str, shape))}]")
+    if given[0] > most:
+        raise Refusal(413, f"more than {most} images in one request; send them in several")
+    size = math.prod(given)
+    length = _parameters(tensor).get("binary_data_size")
+    if length is not None:
+        if length != size or len(binary) != size:
+            raise Refusal(400, f"the input's binary data must have {size} bytes")
+        return np.frombuffer(binary, np.uint8).reshape(given)
+    if "data" not in tensor:
+        raise Refusal(400, "the input has no data; shared memory is not supported")
+    return _numbers(tensor["data"], size).reshape(given)
+
+
+def _numbers(data: Any, size: int) -> Images:
+    """Nested or flat pixels of a JSON request as uint8 (size,)."""
+    try:
+        values = np.asarray(data)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise Refusal(400, "the input's data is not a tensor of numbers") from error
+    if values.dtype.kind not in "iu" or values.size != size:
+        raise Refusal(400, f"the input's data must be {size} whole numbers from 0 to 255")
+    if int(values.min()) < 0 or int(values.max()) > 255:
+        raise Refusal(400, "the input's data must lie between 0 and 255")
+    return values.astype(np.uint8).reshape(-1)
+
+
+def _parameters(part: dict[str, Any]) -> dict[str, Any]:
+    parameters = part.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise Refusal(400, "parameters must be an object")
+    return parameters
+
+
+def _wanted(header: dict[str, Any]) -> list[tuple[str, bool, int]]:
+    """For each output its name, whether it is to be binary, and how many classes to name instead of numbers."""
+    by_default = _parameters(header).get("binary_data_output", False)
+    asked = header.get("outputs")
+    if asked is None or asked == []:
+        return [(name, bool(by_default), 0) for name in _DATATYPES]
+    if not isinstance(asked, list) or not all(isinstance(output, dict) for output in asked):
+        raise Refusal(400, "outputs must be a list of objects")
+    wanted = []
+    for output in asked:
+        name, parameters = output.get("name"), _parameters(output)
+        if not isinstance(name, str) or name not in _DATATYPES:
+            raise Refusal(400, f"there is no such output; there are {' and '.join(_DATATYPES)}")
+        most = parameters.get("classification", 0)
+        if type(most) is not int or most < 0 or (most and name != "probabilities"):
+            raise Refusal(400, "classification must be a number of classes, and belongs to the output probabilities")
+        wanted.append((name, bool(parameters.get("binary_data", by_default)), most))
+    return wanted
+
+
+def _response(
+    header: dict[str, Any],
+    model: str,
+    probabilities: npt.NDArray[np.float32],
+    wanted: list[tuple[str, bool, int]],
+    classes: tuple[str, ...],
+) -> Response:
+    outputs: list[dict[str, Any]] = []
+    binary: list[bytes] = []
+    for name, is_binary, most in wanted:
+        if most:
+            output, content = _named(probabilities, min(most, len(classes)), classes)
+        else:
+            values = probabilities if name == "probabilities" else probabilities.argmax(1).astype(np.int64)
+            output = {"name": name, "datatype": _DATATYPES[name], "shape": list(values.shape)}
+            content = None if is_binary else values.reshape(-1).tolist()
+            if is_binary:
+                raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+                output["parameters"] = {"binary_data_size": len(raw)}
+                binary.append(raw)
+        if most and is_binary:
+            raw = b"".join(len(text).to_bytes(4, "little") + text for text in (text.encode("utf-8", "replace") for text in content or ()))
+            output["parameters"] = {"binary_data_size": len(raw)}
+            binary.append(raw)
+        elif content is not None:
+            output["data"] = content
+        outputs.append(output)
+    answer: dict[str, Any] = {"model_name": model, "model_version": VERSION, "outputs": outputs}
+    if isinstance(header.get("id"), str):
+        answer["id"] = header["id"]
+    head = json.dumps(answer).encode()
+    if not binary:
+        return Response(head, media_type="application/json")
+    return Response(
+        b"".join([head, *binary]), media_type="application/octet-stream", headers={_HEADER_LENGTH: str(len(head))}
+    )
+
+
+def _named(
+    probabilities: npt.NDArray[np.float32], most: int, classes: tuple[str, ...]
+) -> tuple[dict[str, Any], list[str]]:
+    """Triton's classification extension: "probability:class:name" of the most probable classes, as BYTES [N, most]."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]
+    texts = [
+        f"{probabilities[row, k]:f}:{k}:{classes[k]}" for row, ranked in enumerate(best.tolist()) for k in ranked
+    ]
+    return {"name": "probabilities", "datatype": "BYTES", "shape": list(best.shape)}, texts
