@@ -35,6 +35,8 @@ FINDINGS = "findings.json"
 RECORDINGS = "recordings.safetensors"
 REPORT = "report.html"
 EXCLUDED = "excluded.csv"
+SERVING = "serving.onnx"
+NEIGHBOURS = "neighbours.safetensors"
 CHECKPOINT = "checkpoint"
 _LOCK = ".lock"
 

@@ -10,6 +10,7 @@ from rung.cli import train
 from rung.cli import evaluate
 from rung.cli import diagnose
 from rung.cli import export
+from rung.cli import serve
 # isort: on
 
-__all__ = ["diagnose", "evaluate", "export", "main", "train"]
+__all__ = ["diagnose", "evaluate", "export", "main", "serve", "train"]

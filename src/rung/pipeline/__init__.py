@@ -6,8 +6,31 @@ How it works, in reading order: ``settings.py`` (what the user asked for), ``tra
 (:func:`diagnose`).
 """
 
-from rung.pipeline.afterwards import evaluate, report
-from rung.pipeline.diagnosing import diagnose
-from rung.pipeline.training import resume, train
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rung.pipeline.afterwards import evaluate as evaluate
+    from rung.pipeline.afterwards import report as report
+    from rung.pipeline.diagnosing import diagnose as diagnose
+    from rung.pipeline.training import resume as resume
+    from rung.pipeline.training import train as train
+
+# Imported when they are used: whoever only looks for a run's data does not need torch.
+_HOMES = {
+    "diagnose": "diagnosing",
+    "evaluate": "afterwards",
+    "report": "afterwards",
+    "resume": "training",
+    "train": "training",
+}
 
 __all__ = ["diagnose", "evaluate", "report", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

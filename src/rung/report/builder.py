@@ -60,9 +60,9 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
     if predictions and examples:
         script |= _script_images(predictions, examples, dataset if sheet else None)
         script["columns"] = sheet.columns if sheet else 0
-    learning = _curves(run.history)
+    learning = curves(run.history)
     if learning:
-        script["curves"] = _hover(run.history, learning)
+        script["curves"] = hover(run.history, learning)
     return {
         "title": str(info.get("name") or data.get("name") or run.path.name),
         "info": info,
@@ -141,7 +141,8 @@ def _script_images(predictions: Predictions, examples: Examples, dataset: Datase
     return found
 
 
-def _curves(history: Sequence[Epoch]) -> dict[str, charts.LineChart]:
+def curves(history: Sequence[Epoch]) -> dict[str, charts.LineChart]:
+    """The charts of a training: accuracy, loss and learning rate; none before the first epoch has ended."""
     history = _thinned(history)
     if not history:
         return {}
@@ -190,7 +191,7 @@ def _thinned(history: Sequence[Epoch]) -> Sequence[Epoch]:
     return [*history[:-1:step], history[-1]]
 
 
-def _hover(history: Sequence[Epoch], learning: Mapping[str, charts.LineChart]) -> dict[str, Any]:
+def hover(history: Sequence[Epoch], learning: Mapping[str, charts.LineChart]) -> dict[str, Any]:
     """The values that the script reads out under the pointer."""
     rows = _thinned(history)
 

@@ -24,17 +24,23 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render(template: str, **context: Any) -> str:
-    """Fill a template of ``templates/``.
+def render(template: str, *, folder: Path | None = None, **context: Any) -> str:
+    """Fill a template.
 
     Args:
         template: file name, usually one that extends ``base.html.jinja``.
+        folder: where it is, if not in ``templates/``.
         context: what the template names. ``data`` becomes JSON for the page's script.
 
     Returns:
         The page. It refers to nothing outside itself.
     """
-    return _environment().get_template(template).render({"data": {}, **context})
+    return _environment(folder).get_template(template).render({"data": {}, **context})
+
+
+def asset(name: str) -> str:
+    """The text of a style sheet or script of the reports."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def embed(value: Any) -> Markup:
@@ -48,20 +54,20 @@ def embed(value: Any) -> Markup:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(folder: Path | None) -> jinja2.Environment:
     import jinja2
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, *([folder] if folder else [])]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    script = asset("report.js")
     environment.globals.update(
-        style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+        style=Markup(asset("style.css")),
         script=Markup(script),
         policy=_policy(script),
     )

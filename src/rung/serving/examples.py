@@ -138,19 +138,18 @@ class Neighbours:
 
     def _key(self, data: Dataset) -> str:
         """Tells the index of these weights and this data from any other."""
-        weights = (self._run.path / MODEL).read_bytes() if (self._run.path / MODEL).is_file() else b""
-        return hashlib.sha256(f"1 {COMPARED} {data.fingerprint}".encode() + weights).hexdigest()
+        return hashlib.sha256(f"1 {COMPARED} {data.fingerprint}".encode() + self._run.read_bytes(MODEL)).hexdigest()
 
     def _kept(self, key: str, images: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]] | None:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
         try:
-            content = load((self._run.path / NEIGHBOURS).read_bytes())
+            content = load(self._run.read_bytes(NEIGHBOURS))
             if content["key"].tobytes().decode("ascii", "replace") != key:
                 return None
             positions, features = content["positions"], content["features"]
-        except (OSError, SafetensorError, ValueError, KeyError):
+        except (OSError, RungError, SafetensorError, ValueError, KeyError):
             return None
         fits = positions.ndim == 1 and features.ndim == 2 and len(positions) == len(features) > 0
         if not fits or positions.dtype != np.int64 or features.dtype != np.float16:
