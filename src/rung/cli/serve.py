@@ -39,7 +39,9 @@ def serve(
             print(f"Serving {run} at {address} (Ctrl-C stops it)")
         sys.stdout.flush()
         if token is None and not is_loopback(host):
-            print("rung: everyone who reaches this address may use it; set RUNG_TOKEN to ask for a token", file=sys.stderr)
+            print(
+                "rung: everyone who reaches this address may use it; set RUNG_TOKEN to ask for a token", file=sys.stderr
+            )
 
     start(
         run,

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from rung import __version__
 from rung.serving import metrics as numbers
 from rung.serving.card import model_card
+from rung.serving.explain import png
 from rung.serving.guard import Guard
 from rung.serving.page import Pages
 from rung.serving.refusal import Refusal
@@ -66,7 +67,9 @@ def build_app(
     _add_pages(app, service)
     app.include_router(v2_router(service))
     if origins:
-        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["*"])
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["*"]
+        )
     paths = [path for path in (getattr(route, "path", "") for route in app.routes) if path]
     service.metrics.watch(paths, lambda: service.batcher.waiting, lambda: service.bodies.held)
     return Guard(app, service.limits, service.metrics, token=token, hosts=hosts, origins=origins)
@@ -75,8 +78,8 @@ def build_app(
 def _add_answers(app: FastAPI, service: Service) -> None:
     @app.post("/predict", tags=["Classify"], summary="Classify images", responses=_REFUSALS, openapi_extra=_files(_TOP))
     async def predict(request: Request) -> Response:
-        """One image or many, as the files of a form (`multipart/form-data`, any field name) or the bytes of one image as the
-        body. Answers in the order of the files. An image that cannot be read has an `error` in the place of its
+        """One image or many, as the files of a form (`multipart/form-data`, any field name) or the bytes of one image
+        as the body. Answers in the order of the files. An image that cannot be read has an `error` in the place of its
         answer; if none can be read, the status is 422.
         """
         top, everything = _asked(request, len(service.predictor.classes))
@@ -90,22 +93,30 @@ def _add_answers(app: FastAPI, service: Service) -> None:
             raise Refusal(422, answers[0]["error"] if len(answers) == 1 else "none of the images can be used")
         return _json({"model": service.predictor.name, "predictions": answers})
 
-    @app.post("/explain", tags=["Classify"], summary="Explain one answer", responses=_REFUSALS, openapi_extra=_files(_TOP))
+    @app.post(
+        "/explain", tags=["Classify"], summary="Explain one answer", responses=_REFUSALS, openapi_extra=_files(_TOP[:1])
+    )
     async def explain(request: Request) -> Response:
-        """The answer for one image, the image as the model sees it (resized; normalised), and how much each part of it spoke
-        for the answer. Pictures are `data:` addresses.
+        """The answer for one image, the image as the model sees it (resized; normalised), and how much each part of it
+        spoke for the answer. Pictures are `data:` addresses.
         """
         top, _ = _asked(request, len(service.predictor.classes))
         return _json(await service.explain(await _one(request, service), top))
 
-    @app.post("/similar", tags=["Classify"], summary="Find similar training images", responses=_REFUSALS, openapi_extra=_files())
+    @app.post(
+        "/similar",
+        tags=["Classify"],
+        summary="Find similar training images",
+        responses=_REFUSALS,
+        openapi_extra=_files(),
+    )
     async def similar(request: Request) -> Response:
-        """The training images that are most like this one to the model. `state` is `ready`, `building` (ask again; `done` is
-        how far, from 0 to 1), `loading`, or `gone` where the data is not at hand.
+        """The training images that are most like this one to the model. `state` is `ready`, `building` (ask again;
+        `done` is how far, from 0 to 1), `loading`, or `gone` where the data is not at hand.
         """
         return _json(await service.similar(await _one(request, service)))
 
-    @app.get("/health", tags=["Operate"], summary="Is the server there?")
+    @app.get("/health", tags=["Operate"], summary="Whether the server is there")
     async def health() -> dict[str, str]:
         return {"status": "ok", "model": service.predictor.name}
 
@@ -123,8 +134,8 @@ def _add_examples(app: FastAPI, service: Service) -> None:
 
     @app.get("/examples", tags=["Examples"], summary="Some test images")
     async def some(count: int = 12, seed: int = 0) -> dict[str, Any]:
-        """Drawn at random, of every class in turn. `state` is `ready`, `loading` (ask again) or `gone`, where the data is not
-        at hand.
+        """Drawn at random, of every class in turn. `state` is `ready`, `loading` (ask again) or `gone`, where the
+        data is not at hand.
         """
         if not 1 <= count <= MOST_EXAMPLES or not 0 <= seed < 2**63:
             raise Refusal(422, f"count must be 1 to {MOST_EXAMPLES}, seed 0 or more")
@@ -150,7 +161,7 @@ def _add_examples(app: FastAPI, service: Service) -> None:
         data = examples.data if examples is not None else None
         if data is None or not 0 <= index < len(data.test):
             raise Refusal(404, "there is no such test image here")
-        return Response(service.png(data.test.take([index])[0]), media_type="image/png")
+        return Response(png(data.test.take([index])[0]), media_type="image/png")
 
 
 def _add_pages(app: FastAPI, service: Service) -> None:
@@ -230,8 +241,9 @@ _TOP: tuple[dict[str, Any], ...] = (
     },
 )
 
+_ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    status: {"description": text, "content": {"application/json": {"schema": _ERROR}}}
     for status, text in {
         400: "Not a usable request.",
         408: "It took too long to arrive.",
@@ -247,7 +259,11 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 def _files(parameters: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
     """The body of requests with images, for OpenAPI."""
     file = {"type": "string", "format": "binary"}
-    form = {"type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": file, "minItems": 1}}}
+    form = {
+        "type": "object",
+        "required": ["files"],
+        "properties": {"files": {"type": "array", "items": file, "minItems": 1}},
+    }
     return {
         "parameters": list(parameters),
         "requestBody": {

@@ -1,7 +1,8 @@
 """Images of different requests go through the model together.
 
 A network computes 32 images in far less than 32 times the time of one. So while it is busy, what arrives waits, and
-then goes in together: the busier the server, the larger the batches. A request that comes alone never waits for company.
+then goes in together: the busier the server, the larger the batches. A request that comes alone never waits for
+company.
 """
 
 from __future__ import annotations

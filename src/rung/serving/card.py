@@ -43,8 +43,8 @@ def model_card(run: Run, predictor: Predictor) -> dict[str, Any]:
         "metrics": _metrics(run),
         "findings": findings(run),
         "limits": (
-            "It knows these classes and no other: whatever an image shows, it names one of them. The metrics are about images "
-            "like those of its test split."
+            "It knows these classes and no other: whatever an image shows, it names one of them. The metrics are about "
+            "images like those of its test split."
         ),
     }
     return {name: value for name, value in card.items() if value is not None}
@@ -61,10 +61,7 @@ def findings(run: Run) -> list[dict[str, str]]:
     if isinstance(found, dict):
         found = found.get("findings")
     return [
-        {
-            name: without_folders(str(finding.get(name) or ""))
-            for name in ("kind", "severity", "statement", "remedy")
-        }
+        {name: without_folders(str(finding.get(name) or "")) for name in ("kind", "severity", "statement", "remedy")}
         for finding in found or ()
         if isinstance(finding, dict)
     ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +66,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training image that is like another one: its position in the split, its label, and the cosine of their features."""
+    """A training image that is like another one: its position in the split, its label, the cosine of their features."""
 
     position: int
     label: int
@@ -154,16 +156,19 @@ class Neighbours:
         fits = positions.ndim == 1 and features.ndim == 2 and len(positions) == len(features) > 0
         if not fits or positions.dtype != np.int64 or features.dtype != np.float16:
             return None
-        return (positions, features) if 0 <= positions.min() and positions.max() < images else None
+        return (positions, features) if positions.min() >= 0 and positions.max() < images else None
 
     def _keep(self, key: str, positions: npt.NDArray[np.int64], features: npt.NDArray[np.float16]) -> None:
         from safetensors.numpy import save
 
-        named = {"key": np.frombuffer(key.encode(), np.uint8), "positions": positions, "features": features}
-        try:
+        named: dict[str, npt.NDArray[Any]] = {
+            "key": np.frombuffer(key.encode(), np.uint8),
+            "positions": positions,
+            "features": features,
+        }
+        # A folder that cannot be written to costs the next start some seconds.
+        with contextlib.suppress(RungError):
             self._run.write_bytes(NEIGHBOURS, save(named))
-        except RungError:
-            pass  # A folder that cannot be written to costs the next start some seconds.
 
 
 def _small(pixels: Images, side: int = 4) -> Floats:

@@ -2,8 +2,8 @@
 
 An image is classified again and again with another small part of it blurred away; where that makes the answer less
 sure, the model has looked (M. Zeiler and R. Fergus, "Visualizing and understanding convolutional networks", ECCV 2014;
-blur in the place of grey: R. Fong and A. Vedaldi, "Interpretable explanations of black boxes by meaningful perturbation",
-ICCV 2017). This asks nothing of the network but answers, so it is the same for every kind.
+blur in the place of grey: R. Fong and A. Vedaldi, "Interpretable explanations of black boxes by meaningful
+perturbation", ICCV 2017). This asks nothing of the network but answers, so it is the same for every kind.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import base64
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from rung.data.dataset import Images
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Floats = npt.NDArray[np.float32]
 
@@ -33,8 +37,8 @@ class Heat:
     """How much each part of an image spoke for the answer.
 
     Attributes:
-        values: float32 (h, w), from 0 to 1: how much the log-odds of the answer fall without the part around this place,
-            of the largest fall anywhere.
+        values: float32 (h, w), from 0 to 1: how much the log-odds of the answer fall without the part around this
+            place, of the largest fall anywhere.
         strongest: that largest fall, in nats.
         without: the probability of the answer without the part that matters most.
         place: where that is, in words.
@@ -83,15 +87,20 @@ async def occlusion(pixels: Images, answer: int, classify: Callable[[Images], Aw
     )
 
 
-def picture(pixels: Images) -> str:
-    """Pixels (H, W, C) as the ``data:`` address of a PNG, exactly."""
+def png(pixels: Images) -> bytes:
+    """Pixels (H, W, C) as the content of a PNG file, exactly."""
     from PIL import Image
 
-    return _address(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    return _encoded(Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+
+
+def picture(pixels: Images) -> str:
+    """Pixels (H, W, C) as the ``data:`` address of a PNG, exactly."""
+    return _address(png(pixels))
 
 
 def normalised_picture(pixels: Images, mean: npt.ArrayLike, std: npt.ArrayLike) -> str:
-    """What the first layer takes, as a picture: grey is the mean of the training images, ±3 deviations black and white."""
+    """What the first layer takes, as a picture: grey is the training images' mean, black and white 3 deviations."""
     values = (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return picture(np.round((values / 6 + 0.5).clip(0, 1) * 255).astype(np.uint8))
 
@@ -105,7 +114,7 @@ def heat_picture(heat: Heat, size: tuple[int, int]) -> str:
     alpha = alpha.resize((size[1] * scale, size[0] * scale), Image.Resampling.BICUBIC)
     colour = Image.new("RGB", alpha.size, _COLOUR)
     colour.putalpha(alpha.point(lambda value: round(value * 0.8)))
-    return _address(colour)
+    return _address(_encoded(colour))
 
 
 def _blurred(pixels: Images, radius: int) -> Images:
@@ -120,7 +129,11 @@ def _log_odds(probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
     return np.asarray(np.log(inside / (1 - inside)), np.float64)
 
 
-def _address(image: object) -> str:
+def _encoded(image: Image.Image) -> bytes:
     sink = io.BytesIO()
-    image.save(sink, "PNG")  # type: ignore[attr-defined]
-    return f"data:image/png;base64,{base64.b64encode(sink.getvalue()).decode()}"
+    image.save(sink, "PNG")
+    return sink.getvalue()
+
+
+def _address(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

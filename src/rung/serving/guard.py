@@ -1,7 +1,7 @@
 """The door: every request passes here before the application, and every answer on its way out.
 
-It lets in who may come in, so many at a time and for so long, and puts on every answer the headers that tell a browser to
-trust nothing else.
+It lets in who may come in, so many at a time and for so long, and puts on every answer the headers that tell a browser
+to trust nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ _HEADERS = [
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=(), payment=(), usb=()"),
 ]
-_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+)
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -111,21 +114,20 @@ class Guard:
         headers = {name: value for name, value in scope["headers"] if name in _ASKED}
         if self._hosts is not None and _host(headers.get(b"host", b"")) not in self._hosts:
             raise Refusal(421, "this server does not answer under that name", close=True)
-        if self._token is not None and scope["path"] not in self._open_paths(scope):
-            if not hmac.compare_digest(_digest(_given(headers.get(b"authorization", b""))), self._token):
-                raise _Unauthorised()
-        foreign = headers.get(b"sec-fetch-site", b"none") == b"cross-site"
-        if foreign and scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-            if headers.get(b"origin", b"").decode("latin-1") not in self._origins:
-                raise Refusal(403, "pages of other sites may not use this server", close=True)
+        given = _digest(_given(headers.get(b"authorization", b"")))
+        if self._token is not None and not hmac.compare_digest(given, self._token) and not self._is_open(scope):
+            raise _Unauthorised()
+        foreign = headers.get(b"sec-fetch-site") == b"cross-site" and scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        if foreign and headers.get(b"origin", b"").decode("latin-1") not in self._origins:
+            raise Refusal(403, "pages of other sites may not use this server", close=True)
         if self._working > self._limits.requests and scope["path"] not in OPEN:
             refusal = busy(f"{self._limits.requests} requests are being worked on")
             refusal.close = True
             raise refusal
 
-    def _open_paths(self, scope: Scope) -> Collection[str]:
+    def _is_open(self, scope: Scope) -> bool:
         # A browser asks whether it may ask (CORS) without the token that it would then send.
-        return (scope["path"],) if self._origins and scope["method"] == "OPTIONS" else OPEN
+        return scope["path"] in OPEN or (bool(self._origins) and scope["method"] == "OPTIONS")
 
 
 class _Unauthorised(Refusal):

@@ -30,7 +30,11 @@ class Metrics:
         ProcessCollector(registry=registry)
         self._requests = Counter("rung_requests", "Requests answered.", ["path", "status"], registry=registry)
         self._seconds = Histogram(
-            "rung_request_seconds", "From a request's head to its answer.", ["path"], buckets=_SECONDS, registry=registry
+            "rung_request_seconds",
+            "From a request's head to its answer.",
+            ["path"],
+            buckets=_SECONDS,
+            registry=registry,
         )
         self.images = Counter("rung_images", "Images that were classified.", registry=registry)
         self.unusable = Counter("rung_images_unusable", "Images that could not be read.", registry=registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -51,7 +52,9 @@ class OnnxPredictor:
         try:
             weights = run.read_bytes(MODEL)
         except FileNotFoundError as error:
-            raise RunError(f"{run.path} has no {MODEL}: its training has not ended; go on with it by --resume") from error
+            raise RunError(
+                f"{run.path} has no {MODEL}: its training has not ended; go on with it by --resume"
+            ) from error
         except OSError as error:
             raise RunError(f"{run.path / MODEL} cannot be read: {error.strerror or error}") from error
         about = json.dumps([run.info.get("data"), run.info.get("recipe")], sort_keys=True).encode()
@@ -92,10 +95,9 @@ def _made(run: Run, key: str) -> bytes:
     from rung.export.onnx import onnx_bytes
 
     content = onnx_bytes(run, features=True) + _trailer(key)
-    try:
+    # A folder that cannot be written to costs every start the time that this took.
+    with contextlib.suppress(RunError):
         run.write_bytes(SERVING, content)
-    except RunError:
-        pass  # A folder that cannot be written to costs every start the time that this took.
     return content
 
 

@@ -1,8 +1,8 @@
 """uvicorn's HTTP connection with what it leaves open: deadlines and sizes of what comes before the application.
 
-uvicorn waits for the head of a request for ever and keeps all of it, so that a client that sends a byte a minute (Slowloris)
-or an endless header costs it a connection or its memory. Here a connection has so many seconds for a head and so many
-bytes for it, a message can never be longer than a body may be, and there are only so many connections.
+uvicorn waits for the head of a request for ever and keeps all of it, so that a client that sends a byte a minute
+(Slowloris) or an endless header costs it a connection or its memory. Here a connection has so many seconds for a head
+and so many bytes for it, a message can never be longer than a body may be, and there are only so many connections.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -16,6 +17,8 @@ from rung.serving.limits import Limits
 
 if TYPE_CHECKING:
     import uvicorn
+
+    from rung.serving.predictor import Predictor
 
 DEFAULT_PORT = 8000
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -71,8 +74,12 @@ def prepare(
     hosts: Sequence[str] = (),
     examples: bool = True,
     limits: Limits | None = None,
+    predictor: Predictor | None = None,
 ) -> tuple[uvicorn.Server, socket.socket]:
-    """The server of :func:`serve`, and the socket that it listens at, which already takes connections."""
+    """The server of :func:`serve`, and the socket that it listens at, which already takes connections.
+
+    ``predictor`` may stand in for the model of the run.
+    """
     try:
         import uvicorn
 
@@ -84,15 +91,19 @@ def prepare(
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("rung"):
             raise
-        raise RungError(f"{error.name} is not installed; `pip install 'rung[serve]'` brings what serving needs") from error
+        raise RungError(
+            f"{error.name} is not installed; `pip install 'rung[serve]'` brings what serving needs"
+        ) from error
     if token is not None and not (token.strip() == token and token.isascii() and len(token) >= 8):
         raise UsageError("the token must have 8 characters of ASCII or more, and no blanks around them")
     for origin in origins:
         if not origin.startswith(("http://", "https://")) or origin.endswith("/"):
             raise UsageError(f"{origin!r} is not the address of a site; write it like https://example.org")
+    # It writes a line about every byte that it did not expect.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     limits = limits or Limits()
     run = run if isinstance(run, Run) else Run(Path(run))
-    predictor = OnnxPredictor.open(run)
+    predictor = predictor or OnnxPredictor.open(run)
     listener = _listen(host, port, limits.connections)
     service = Service(run, predictor, limits, Metrics(), examples=examples)
     allowed = {*_LOOPBACK, *hosts} if hosts or is_loopback(host) else None

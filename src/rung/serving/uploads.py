@@ -104,6 +104,8 @@ def _form_files(body: bytes, parameters: str, limits: Limits) -> list[Upload]:
 
     found: list[Upload] = []
     part: dict[str, Any] = {}
+    damaged = Refusal(400, "the form is damaged, cut off or has no boundary; send it as multipart/form-data")
+    ended = False
 
     def begin() -> None:
         part.clear()
@@ -131,6 +133,10 @@ def _form_files(body: bytes, parameters: str, limits: Limits) -> list[Upload]:
             name = options[b"filename"].decode("utf-8", "replace")[:NAME]
             found.append(Upload(name, b"".join(part["pieces"])))
 
+    def end_of_form() -> None:
+        nonlocal ended
+        ended = True
+
     _, options = parse_options_header(f"multipart/form-data;{parameters}")
     boundary = options.get(b"boundary", b"")
     try:
@@ -143,12 +149,15 @@ def _form_files(body: bytes, parameters: str, limits: Limits) -> list[Upload]:
                 "on_header_end": header_end,
                 "on_part_data": content,
                 "on_part_end": end,
+                "on_end": end_of_form,
             },
         )
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
-        raise Refusal(400, "the form is damaged or has no boundary; send it as multipart/form-data") from error
+        raise damaged from error
+    if not ended:
+        raise damaged
     return found
 
 

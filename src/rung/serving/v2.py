@@ -2,8 +2,8 @@
 
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v2-protocol, with Triton's extension for binary
 tensors (https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md) and for
-classification. One input, ``images``: UINT8 [N, H, W, C], images as :mod:`rung.data.preprocessing` makes them. Two outputs:
-``probabilities``, FP32 [N, K], and ``label``, INT64 [N].
+classification. One input, ``images``: UINT8 [N, H, W, C], images as :mod:`rung.data.preprocessing` makes them. Two
+outputs: ``probabilities``, FP32 [N, K], and ``label``, INT64 [N].
 """
 
 from __future__ import annotations
@@ -39,19 +39,7 @@ def v2_router(service: Service) -> APIRouter:
         if model != name or version != VERSION:
             raise Refusal(404, "there is no such model here; GET /model tells the name of the one that there is")
 
-    @router.get("", summary="About the server")
-    async def server() -> dict[str, Any]:
-        return {"name": "rung", "version": __version__, "extensions": ["binary_tensor_data", "classification"]}
-
-    @router.get("/health/live", summary="Is the server there?")
-    async def live() -> dict[str, bool]:
-        return {"live": True}
-
-    @router.get("/health/ready", summary="Does it take requests?")
-    async def ready() -> dict[str, bool]:
-        return {"ready": True}
-
-    async def metadata(model: str, version: str = VERSION) -> dict[str, Any]:
+    def described(model: str, version: str = VERSION) -> dict[str, Any]:
         check(model, version)
         return {
             "name": name,
@@ -64,11 +52,7 @@ def v2_router(service: Service) -> APIRouter:
             ],
         }
 
-    async def model_ready(model: str, version: str = VERSION) -> dict[str, Any]:
-        check(model, version)
-        return {"name": name, "ready": True}
-
-    async def infer(request: Request, model: str, version: str = VERSION) -> Response:
+    async def inferred(request: Request, model: str, version: str = VERSION) -> Response:
         check(model, version)
         body = await service.bodies.read(request)
         try:
@@ -80,42 +64,51 @@ def v2_router(service: Service) -> APIRouter:
         finally:
             service.bodies.release(len(body))
 
-    body_schema = {
-        "required": True,
-        "content": {
-            "application/json": {"schema": _INFER_SCHEMA},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-    missing = {404: {"description": "No such model."}}
-    refused = missing | {
-        400: {"description": "Not a request of the protocol."},
-        413: {"description": "Too large."},
-        415: {"description": "A compressed body."},
-        503: {"description": "Too much is waiting; `Retry-After` says when to come again."},
-    }
-    for base in ("/models/{model}", "/models/{model}/versions/{version}"):
-        suffix = "_of_version" if "version}" in base else ""
-        router.add_api_route(
-            base, metadata, methods=["GET"], summary="About the model", responses=missing, operation_id="metadata" + suffix
-        )
-        router.add_api_route(
-            f"{base}/ready",
-            model_ready,
-            methods=["GET"],
-            summary="Is the model ready?",
-            responses=missing,
-            operation_id="model_ready" + suffix,
-        )
-        router.add_api_route(
-            f"{base}/infer",
-            infer,
-            methods=["POST"],
-            summary="Classify a tensor of images",
-            responses=refused,
-            operation_id="infer" + suffix,
-            openapi_extra={"requestBody": body_schema},
-        )
+    @router.get("", summary="About the server")
+    async def server() -> dict[str, Any]:
+        return {"name": "rung", "version": __version__, "extensions": ["binary_tensor_data", "classification"]}
+
+    @router.get("/health/live", summary="Whether the server is there")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @router.get("/health/ready", summary="Whether it takes requests")
+    async def ready() -> dict[str, bool]:
+        return {"ready": True}
+
+    @router.get("/models/{model}", summary="About the model", responses=_MISSING)
+    async def metadata(model: str) -> dict[str, Any]:
+        return described(model)
+
+    @router.get("/models/{model}/ready", summary="Whether the model is ready", responses=_MISSING)
+    async def model_ready(model: str) -> dict[str, Any]:
+        check(model)
+        return {"name": name, "ready": True}
+
+    @router.post(
+        "/models/{model}/infer", summary="Classify a tensor of images", responses=_REFUSALS, openapi_extra=_TENSORS
+    )
+    async def infer(request: Request, model: str) -> Response:
+        return await inferred(request, model)
+
+    @router.get("/models/{model}/versions/{version}", summary="The same of a version", responses=_MISSING)
+    async def metadata_of_version(model: str, version: str) -> dict[str, Any]:
+        return described(model, version)
+
+    @router.get("/models/{model}/versions/{version}/ready", summary="The same of a version", responses=_MISSING)
+    async def version_ready(model: str, version: str) -> dict[str, Any]:
+        check(model, version)
+        return {"name": name, "ready": True}
+
+    @router.post(
+        "/models/{model}/versions/{version}/infer",
+        summary="The same with a version",
+        responses=_REFUSALS,
+        openapi_extra=_TENSORS,
+    )
+    async def infer_with_version(request: Request, model: str, version: str) -> Response:
+        return await inferred(request, model, version)
+
     return router
 
 
@@ -134,7 +127,12 @@ _INFER_SCHEMA: dict[str, Any] = {
                 "properties": {
                     "name": {"const": "images"},
                     "datatype": {"const": "UINT8"},
-                    "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 4, "maxItems": 4},
+                    "shape": {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 1},
+                        "minItems": 4,
+                        "maxItems": 4,
+                    },
                     "data": {"type": "array", "description": "Pixels from 0 to 255, nested or flat."},
                     "parameters": {"type": "object"},
                 },
@@ -143,6 +141,27 @@ _INFER_SCHEMA: dict[str, Any] = {
         "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
         "parameters": {"type": "object"},
     },
+}
+
+
+_TENSORS = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _INFER_SCHEMA},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+_MISSING: dict[int | str, dict[str, Any]] = {404: {"description": "No such model."}}
+_REFUSALS = {
+    **_MISSING,
+    400: {"description": "Not a request of the protocol."},
+    408: {"description": "It took too long to arrive."},
+    413: {"description": "Too many bytes or images."},
+    415: {"description": "A compressed body."},
+    503: {"description": "Too much is waiting; `Retry-After` says when to come again."},
+    504: {"description": "The answer took too long."},
 }
 
 
@@ -234,21 +253,17 @@ def _response(
     binary: list[bytes] = []
     for name, is_binary, most in wanted:
         if most:
-            output, content = _named(probabilities, min(most, len(classes)), classes)
+            output, plain, raw = _named(probabilities, min(most, len(classes)), classes)
         else:
             values = probabilities if name == "probabilities" else probabilities.argmax(1).astype(np.int64)
             output = {"name": name, "datatype": _DATATYPES[name], "shape": list(values.shape)}
-            content = None if is_binary else values.reshape(-1).tolist()
-            if is_binary:
-                raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
-                output["parameters"] = {"binary_data_size": len(raw)}
-                binary.append(raw)
-        if most and is_binary:
-            raw = b"".join(len(text).to_bytes(4, "little") + text for text in (text.encode("utf-8", "replace") for text in content or ()))
+            plain = values.reshape(-1).tolist()
+            raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+        if is_binary:
             output["parameters"] = {"binary_data_size": len(raw)}
             binary.append(raw)
-        elif content is not None:
-            output["data"] = content
+        else:
+            output["data"] = plain
         outputs.append(output)
     answer: dict[str, Any] = {"model_name": model, "model_version": VERSION, "outputs": outputs}
     if isinstance(header.get("id"), str):
@@ -263,10 +278,10 @@ def _response(
 
 def _named(
     probabilities: npt.NDArray[np.float32], most: int, classes: tuple[str, ...]
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[dict[str, Any], list[Any], bytes]:
     """Triton's classification extension: "probability:class:name" of the most probable classes, as BYTES [N, most]."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :most]
-    texts = [
-        f"{probabilities[row, k]:f}:{k}:{classes[k]}" for row, ranked in enumerate(best.tolist()) for k in ranked
-    ]
-    return {"name": "probabilities", "datatype": "BYTES", "shape": list(best.shape)}, texts
+    texts = [f"{probabilities[row, k]:f}:{k}:{classes[k]}" for row, ranked in enumerate(best.tolist()) for k in ranked]
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    raw = b"".join(len(text).to_bytes(4, "little") + text for text in encoded)
+    return {"name": "probabilities", "datatype": "BYTES", "shape": list(best.shape)}, texts, raw

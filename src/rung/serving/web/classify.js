@@ -55,7 +55,7 @@
   const clear = () => {
     $("#problem").hidden = true;
     $("#why").hidden = $("#similar").hidden = true;
-    document.querySelectorAll("#examples [aria-pressed='true']").forEach((button) => button.setAttribute("aria-pressed", "false"));
+    document.querySelectorAll("#tests [aria-pressed='true']").forEach((button) => button.setAttribute("aria-pressed", "false"));
   };
 
   const preview = (blob) => {
@@ -112,8 +112,8 @@
       $("#preview").hidden = false;
     }
     $("#looked").textContent = heat.clear
-      ? `Most of all at the ${heat.place === "top" || heat.place === "bottom" || heat.place === "middle" ? "" : ""}${heat.place}: with that part blurred away, ${answer.label} would get ${percent(heat.probability_without)} instead of ${percent(answer.probability)}.`
-      : `At nothing in particular: whichever part is blurred away, the answer stays as sure as it is.`;
+      ? `Most of all at the ${heat.place}: with that part blurred away, ${answer.label} would get ${percent(heat.probability_without)} instead of ${percent(answer.probability)}.`
+      : "At nothing in particular: whichever part is blurred away, the answer stays as sure as it is.";
     $("#why").hidden = false;
   };
 
@@ -194,7 +194,7 @@
       }
       note.textContent = "It has never seen them; you see the truth afterwards.";
       $("#others").hidden = false;
-      $("#examples").replaceChildren(...found.images.map(({ index, label }) => {
+      $("#tests").replaceChildren(...found.images.map(({ index, label }) => {
         const button = make("button", { type: "button" }, make("img", { src: `examples/${index}.png`, alt: "", loading: "lazy" }));
         button.setAttribute("aria-label", `Test image ${index}`);
         button.setAttribute("aria-pressed", "false");

@@ -1,0 +1,116 @@
+"""Batches: every image gets its own row, crowds wait together, patient images wait for all others."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from rung.serving.batching import Batcher
+from rung.serving.refusal import Refusal
+
+
+def images(*values: int) -> np.ndarray:
+    return np.array(values, np.uint8).reshape(-1, 1, 1, 1)
+
+
+class Slow:
+    """Gives each image's value back, and waits for ``go`` before."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.batches: list[list[int]] = []
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        assert self.go.wait(5)
+        self.batches.append(pixels.reshape(-1).tolist())
+        return pixels.reshape(-1, 1).astype(np.float32)
+
+
+def test_rows_belong_to_their_images_and_waiting_ones_go_together() -> None:
+    async def main() -> None:
+        slow = Slow()
+        batcher = Batcher(slow, batch_images=4, waiting_images=100)
+        tasks = [asyncio.create_task(batcher.run(images(*values))) for values in ((1,), (2, 3), (4,), (5, 6, 7, 8, 9))]
+        await asyncio.sleep(0.05)
+        assert batcher.waiting == 8  # the first one went at once
+        slow.go.set()
+        answers = [answer.reshape(-1).tolist() for answer in await asyncio.gather(*tasks)]
+        assert answers == [[1], [2, 3], [4], [5, 6, 7, 8, 9]]
+        assert slow.batches == [[1], [2, 3, 4], [5, 6, 7, 8], [9]]
+        assert batcher.waiting == 0
+        batcher.close()
+
+    asyncio.run(main())
+
+
+def test_patient_images_let_others_go_first() -> None:
+    async def main() -> None:
+        slow = Slow()
+        batcher = Batcher(slow, batch_images=2, waiting_images=100)
+        first = asyncio.create_task(batcher.run(images(0)))
+        await asyncio.sleep(0.01)
+        patient = asyncio.create_task(batcher.run(images(1, 2, 3, 4), patient=True))
+        await asyncio.sleep(0.01)
+        urgent = asyncio.create_task(batcher.run(images(5, 6, 7)))
+        await asyncio.sleep(0.01)
+        assert batcher.waiting == 3
+        slow.go.set()
+        await asyncio.gather(first, patient, urgent)
+        assert slow.batches == [[0], [5, 6], [7], [1, 2], [3, 4]]
+        batcher.close()
+
+    asyncio.run(main())
+
+
+def test_a_full_queue_refuses_and_takes_again_what_comes_later() -> None:
+    async def main() -> None:
+        slow = Slow()
+        batcher = Batcher(slow, batch_images=2, waiting_images=3)
+        tasks = [asyncio.create_task(batcher.run(images(k))) for k in range(4)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Refusal) as refused:
+            await batcher.run(images(9))
+        assert refused.value.status == 503 and refused.value.retry_after
+        slow.go.set()
+        await asyncio.gather(*tasks)
+        assert (await batcher.run(images(9))).tolist() == [[9]]
+        batcher.close()
+
+    asyncio.run(main())
+
+
+def test_images_of_clients_that_left_are_not_computed() -> None:
+    async def main() -> None:
+        slow = Slow()
+        batcher = Batcher(slow, batch_images=2, waiting_images=10)
+        first = asyncio.create_task(batcher.run(images(0)))
+        gone = asyncio.create_task(batcher.run(images(1)))
+        last = asyncio.create_task(batcher.run(images(2)))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        await asyncio.sleep(0.01)
+        slow.go.set()
+        await asyncio.gather(first, last)
+        assert slow.batches == [[0], [2]] and batcher.waiting == 0
+        batcher.close()
+
+    asyncio.run(main())
+
+
+def test_an_error_reaches_everyone_in_the_batch_and_nobody_else() -> None:
+    async def main() -> None:
+        def fails(pixels: np.ndarray) -> np.ndarray:
+            if pixels[0, 0, 0, 0] == 1:
+                raise ValueError("one")
+            return pixels.reshape(-1, 1).astype(np.float32)
+
+        batcher = Batcher(fails, batch_images=1, waiting_images=10)
+        bad, good = await asyncio.gather(batcher.run(images(1)), batcher.run(images(2)), return_exceptions=True)
+        assert isinstance(bad, ValueError)
+        assert good.tolist() == [[2]]
+        batcher.close()
+
+    asyncio.run(main())
