@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rung.export.exporting import export_run
     from rung.pipeline import diagnose, evaluate, resume, train
     from rung.runs import Run
+    from rung.serving.server import serve
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ _HOMES = {
     "export_run": "rung.export.exporting",
     "diagnose": "rung.pipeline",
     "ImageClassifier": "rung.estimator",
+    "serve": "rung.serving.server",
     "Run": "rung.runs",
     "RungError": "rung.errors",
     "DataError": "rung.errors",
@@ -50,6 +52,7 @@ __all__ = [
     "export_run",
     "load",
     "resume",
+    "serve",
     "train",
 ]
 

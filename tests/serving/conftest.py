@@ -110,8 +110,6 @@ def shades(bare: Run) -> Callable[..., contextlib.AbstractContextManager[str]]:
     """Serves :class:`Shades`; takes limits and other options of the server."""
 
     def start(model: Shades | None = None, limits: dict[str, Any] | None = None, **options: Any) -> Any:
-        return serving(
-            bare, predictor=model or Shades(), limits=Limits(**(limits or {})), examples=False, **options
-        )
+        return serving(bare, predictor=model or Shades(), limits=Limits(**(limits or {})), examples=False, **options)
 
     return start

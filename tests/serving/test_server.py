@@ -70,7 +70,9 @@ def test_the_same_files_get_the_same_probabilities_as_in_python(run: Run, addres
     assert {answer["label"] for answer in answers} <= set(CLASSES)
     by_tensor = requests.post(
         address + "/v2/models/fruit/infer",
-        json={"inputs": [{"name": "images", "datatype": "UINT8", "shape": list(pixels.shape), "data": pixels.tolist()}]},
+        json={
+            "inputs": [{"name": "images", "datatype": "UINT8", "shape": list(pixels.shape), "data": pixels.tolist()}]
+        },
     ).json()
     np.testing.assert_allclose(np.ravel(expected), by_tensor["outputs"][0]["data"], atol=1e-3)
 
@@ -113,9 +115,21 @@ def test_a_training_image_is_most_like_itself(run: Run, address: str) -> None:
 
 
 def test_no_answer_tells_where_anything_is(run: Run, address: str) -> None:
-    run.write_json("findings.json", [{"kind": "x", "statement": f"see {run.path}/a b", "remedy": "rung train /srv/x/y"}])
+    run.write_json(
+        "findings.json", [{"kind": "x", "statement": f"see {run.path}/a b", "remedy": "rung train /srv/x/y"}]
+    )
     try:
-        for path in ("/", "/docs", "/model", "/metrics", "/health", "/openapi.json", "/v2", "/v2/models/fruit", "/examples"):
+        for path in (
+            "/",
+            "/docs",
+            "/model",
+            "/metrics",
+            "/health",
+            "/openapi.json",
+            "/v2",
+            "/v2/models/fruit",
+            "/examples",
+        ):
             text = requests.get(address + path).text
             assert "secret" not in text and "/srv" not in text and str(Path.home()) + "/" not in text, path
     finally:

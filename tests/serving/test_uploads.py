@@ -14,7 +14,9 @@ FORM = "multipart/form-data; boundary=XX"
 
 
 def form(*parts: tuple[str, bytes]) -> bytes:
-    pieces = [f"--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + body + b"\r\n" for head, body in parts]
+    pieces = [
+        f"--XX\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + body + b"\r\n" for head, body in parts
+    ]
     return b"".join([*pieces, b"--XX--\r\n"])
 
 

@@ -52,9 +52,7 @@ def test_server_and_model_tell_about_themselves(client: triton.InferenceServerCl
 
 @pytest.mark.parametrize("binary_in", [True, False])
 @pytest.mark.parametrize("binary_out", [True, False])
-def test_tensors_go_there_and_back(
-    client: triton.InferenceServerClient, binary_in: bool, binary_out: bool
-) -> None:
+def test_tensors_go_there_and_back(client: triton.InferenceServerClient, binary_in: bool, binary_out: bool) -> None:
     outputs = [triton.InferRequestedOutput(name, binary_data=binary_out) for name in ("label", "probabilities")]
     answer = client.infer("shades", images(binary=binary_in), outputs=outputs, request_id="seven", model_version="1")
     np.testing.assert_allclose(answer.as_numpy("probabilities"), EXPECTED, rtol=1e-6)
