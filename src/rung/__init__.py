@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rung.estimator import ImageClassifier
     from rung.export.exporting import export_run
     from rung.pipeline import diagnose, evaluate, resume, train
+    from rung.prediction import predict
     from rung.runs import Run
     from rung.serving.server import serve
 
@@ -31,6 +32,7 @@ _HOMES = {
     "evaluate": "rung.pipeline",
     "export_run": "rung.export.exporting",
     "diagnose": "rung.pipeline",
+    "predict": "rung.prediction",
     "ImageClassifier": "rung.estimator",
     "serve": "rung.serving.server",
     "Run": "rung.runs",
@@ -51,6 +53,7 @@ __all__ = [
     "evaluate",
     "export_run",
     "load",
+    "predict",
     "resume",
     "serve",
     "train",

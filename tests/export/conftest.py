@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier
 from rung.models.fast import FastConfig
 from rung.models.ladder import DeepConfig, NaiveConfig, StagesConfig
-from rung.pipeline import train
-from rung.runs import Run
 
 SIZE, CLASSES = (14, 17), 5
 
@@ -60,32 +55,3 @@ def pixels() -> Callable[..., np.ndarray]:
         return np.random.default_rng(0).integers(0, 256, (images, *SIZE, channels), np.uint8)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def fruit(tmp_path_factory: pytest.TempPathFactory, pictures: Callable[..., tuple[np.ndarray, np.ndarray]]) -> Path:
-    """A folder of class folders, 48 colour images of 16×16 pixels."""
-    root = tmp_path_factory.mktemp("data") / "fruit"
-    names = ("apple", "pear <b>", "梨")
-    images, labels = pictures(48, 3, size=(16, 16), channels=3)
-    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
-        folder = root / names[label]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image).save(folder / f"{number:03}.png")
-    return root
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory, fruit: Path) -> Run:
-    """A finished run, trained and evaluated in float32; tests copy it before they change anything."""
-    base = tmp_path_factory.getbasetemp() / "cache"
-    base.mkdir(exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RUNG_CACHE", str(base))
-        return train(fruit, epochs=4, threads=1, precision="float32", out=tmp_path_factory.mktemp("runs") / "trained")
-
-
-@pytest.fixture
-def run(trained: Run, tmp_path: Path) -> Run:
-    """A copy of a finished run."""
-    return Run(shutil.copytree(trained.path, tmp_path / "run"))

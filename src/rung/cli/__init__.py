@@ -9,8 +9,9 @@ from rung.cli.app import main
 from rung.cli import train
 from rung.cli import evaluate
 from rung.cli import diagnose
+from rung.cli import predict
 from rung.cli import export
 from rung.cli import serve
 # isort: on
 
-__all__ = ["diagnose", "evaluate", "export", "main", "serve", "train"]
+__all__ = ["diagnose", "evaluate", "export", "main", "predict", "serve", "train"]

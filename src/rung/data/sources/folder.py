@@ -25,7 +25,7 @@ from rung.data.source import HEADERS, SPLITS, Batch, Inspection, Reader, summari
 from rung.errors import DataError
 from rung.progress import Progress
 
-_SUFFIXES = frozenset(
+SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k"}
 )
@@ -150,7 +150,7 @@ class Folder(Reader):
             folders = _folders(root)
             deeper = len(folders) == 1 and len(_folders(Path(folders[0]))) > 1
             named = len(folders) == 1 and Path(folders[0]).name.lower() in _SPLITS
-            if not deeper or named or any(_is_image(entry) for entry in _entries(Path(folders[0]))):
+            if not deeper or named or any(is_image(entry) for entry in _entries(Path(folders[0]))):
                 break
             root = Path(folders[0])
         return root
@@ -180,7 +180,7 @@ class Folder(Reader):
 
     def _lacking(self) -> str:
         """Why there is nothing to learn from, as the second half of a sentence."""
-        if any(_is_image(entry) for entry in _entries(self._root)):
+        if any(is_image(entry) for entry in _entries(self._root)):
             return "has images but no class folders; put the images of each class into a folder with its name"
         others: Counter[str] = Counter()
         for content in self._scanned.get("train", {}).values():
@@ -210,7 +210,7 @@ class Folder(Reader):
             ]
             if unused:
                 notes.append(f"Folders without class folders of a split were left out: {few(map(_text, unused))}.")
-        loose = sum(_is_image(entry) for entry in _entries(self._root))
+        loose = sum(is_image(entry) for entry in _entries(self._root))
         if loose:
             notes.append(f"Images outside the class folders were left out: {loose:,}.")
         return tuple(notes)
@@ -254,7 +254,7 @@ def _collect(top: Path, into: _Class) -> None:
             if _is_folder(entry):
                 if not entry.is_symlink():
                     deeper.append(Path(entry.path))
-            elif _is_image(entry):
+            elif is_image(entry):
                 stat = entry.stat()
                 into.files.append(_File(entry.path, stat.st_size, stat.st_mtime_ns))
             else:
@@ -287,14 +287,14 @@ def _kind(entry: os.DirEntry[str]) -> str:
     return (Path(entry.name).suffix.lower() or "no suffix") if Path(entry.path).is_file() else "pipe or device"
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
+def is_image(entry: os.DirEntry[str]) -> bool:
     """Whether a file's name (or, without a suffix, its beginning) is that of an image."""
     try:
         if not entry.is_file():
             return False
         suffix = Path(entry.name).suffix.lower()
         if suffix:
-            return suffix in _SUFFIXES
+            return suffix in SUFFIXES
         with Path(entry.path).open("rb") as stream:
             return stream.read(4).startswith(_BEGINNINGS)
     except OSError:
