@@ -1,7 +1,7 @@
 """What looking inside a network costs: training steps with and without a watcher, in turns, on the same batches.
 
-    python benchmarks/watching.py cifar10 --repeats 5
-    python benchmarks/watching.py digits
+python benchmarks/watching.py cifar10 --repeats 5
+python benchmarks/watching.py digits
 """
 
 from __future__ import annotations
@@ -73,7 +73,10 @@ def main() -> None:
         took = {kind: seconds(kind()) for kind in order}
         ratios.append(took[Watcher] / took[Blind] - 1)
         print(f"{took[Blind]:.2f} s without, {took[Watcher]:.2f} s with: {ratios[-1]:+.1%}", flush=True)
-    print(f"{recipe.network}, batches of {recipe.batch_size}, {machine.precision}: median {statistics.median(ratios):+.2%}")
+    print(
+        f"{recipe.network}, batches of {recipe.batch_size}, {machine.precision}: median "
+        f"{statistics.median(ratios):+.2%}"
+    )
 
 
 if __name__ == "__main__":

@@ -46,13 +46,20 @@ def write_findings(run: Run) -> tuple[Finding, ...]:
 
 
 def _without_consequences(found: Iterable[Finding], asked: dict[str, Kind]) -> list[Finding]:
-    """The findings that none of the others explains; each that explains some names them."""
-    found = list(found)
-    explained = {kind for finding in found for kind in asked[finding.kind].EXPLAINS}
+    """The findings that none of the others explains; each that explains some names them.
+
+    Where two kinds explain each other, the one that stands first in the list of kinds is the cause.
+    """
+    found, order = list(found), list(asked)
+
+    def explains(cause: str, other: str) -> bool:
+        mutual = cause in asked[other].EXPLAINS and order.index(other) < order.index(cause)
+        return other in asked[cause].EXPLAINS and not mutual
+
     kept = []
     for finding in found:
-        if finding.kind in explained:
+        if any(explains(cause.kind, finding.kind) for cause in found):
             continue
-        also = [other.kind for other in found if other.kind in asked[finding.kind].EXPLAINS]
+        also = [other.kind for other in found if explains(finding.kind, other.kind)]
         kept.append(replace(finding, evidence={**finding.evidence, "also": also}) if also else finding)
     return kept

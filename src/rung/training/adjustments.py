@@ -48,6 +48,7 @@ class Adjustments:
         """The recipe with its learning rates scaled."""
         return replace(
             recipe,
+            adam_rate=recipe.adam_rate * self.rate_scale,
             filter_rate=recipe.filter_rate * self.rate_scale,
             bias_rate=recipe.bias_rate * self.rate_scale,
             head_rate=recipe.head_rate * self.rate_scale,

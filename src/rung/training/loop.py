@@ -118,7 +118,7 @@ def fit(
             optimizers = state.optimizers = Optimizers(model.network, recipe)
             window = _Window()
         # Dropout draws from torch's generator: like all else, what it draws depends on the seed and the step alone.
-        torch.manual_seed((seed * 1_000_003 + state.step) % 2**63)
+        _seed(device, (seed * 1_000_003 + state.step) % 2**63)
         images, labels = batches(state.step)
         images, labels = images.to(device), labels.to(device)
         state.watcher.before(state.step, model.network)
@@ -155,6 +155,12 @@ def fit(
     earlier = recipe.keep_best and (progress < 1 or accuracy < state.best_accuracy - noise)
     if earlier or not state.is_finite():
         model.load_state_dict(state.best)
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """Seed the generator of ``device``; :func:`torch.manual_seed` takes a millisecond for those that are not there."""
+    generator = torch.default_generator if device.type == "cpu" else None
+    (generator or torch).manual_seed(seed)
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:

@@ -66,6 +66,7 @@ class Recordings:
 
     Attributes:
         layers: names of the weights with at least two dimensions, in the order of the network.
+        widths: int64 (L,): outputs of each layer.
         activations: names of the activations, in the order in which they were first computed.
         steps: int64 (S,): which steps were looked at.
         gradients: float32 (S, L): root mean square of a weight's gradient.
@@ -89,6 +90,7 @@ class Recordings:
     """
 
     layers: tuple[str, ...] = ()
+    widths: Integers = field(default_factory=_nobody)
     activations: tuple[str, ...] = ()
     steps: Integers = field(default_factory=_nobody)
     gradients: Floats = field(default_factory=_table)
@@ -169,6 +171,8 @@ class Recordings:
             if name not in known and "." not in name:
                 known[name] = value
         found = cls(**known)
+        if len(found.widths) != len(found.layers):
+            raise ValueError("the widths do not belong to the layers")
         for name in ("gradients", "weights", "updates"):
             if getattr(found, name).shape != (len(found.steps), len(found.layers)):
                 raise ValueError(f"{name} do not belong to {len(found.layers)} layers")

@@ -64,6 +64,7 @@ class Watcher:
     def __init__(self) -> None:
         self._layers: dict[str, nn.Parameter] | None = None
         self._layer_names: tuple[str, ...] = ()
+        self._widths: list[int] = []
         self._activations: list[str] = []
         self._steps: list[int] = []
         self._moved: dict[str, list[list[float]]] = {name: [] for name in _MOVED}
@@ -86,6 +87,7 @@ class Watcher:
             return
         self._layers = {name: p for name, p in network.named_parameters() if p.requires_grad and p.ndim >= 2}
         self._layer_names = tuple(self._layers)
+        self._widths = [len(p) for p in self._layers.values()]
         self._steps.append(step)
         self._seen.append({})
         for name, module in network.named_modules():
@@ -159,6 +161,7 @@ class Watcher:
         tables |= {name: np.ascontiguousarray(seen[:, :, place]) for place, name in enumerate(_SEEN)}
         return Recordings(
             layers=self._layer_names,
+            widths=np.array(self._widths, np.int64),
             activations=tuple(self._activations),
             steps=np.array(self._steps[:looks], np.int64),
             losses=np.array(self._losses, np.float32),
@@ -184,6 +187,7 @@ class Watcher:
         """
         watcher = cls()
         watcher._layer_names = tuple(map(str, names["layers"]))
+        watcher._widths = arrays["widths"].tolist()
         watcher._activations = list(map(str, names["activations"]))
         watcher._steps = arrays["steps"].tolist()
         watcher._moved = {name: arrays[name].tolist() for name in _MOVED}

@@ -21,9 +21,29 @@ from rung.diagnosis.finding import Finding
 
 NAMES = (
     # While it trained.
+    "symmetric_initialisation",
+    "exploding_gradients",
+    "ignores_its_input",
+    "learning_rate_too_high",
+    "learning_rate_too_low",
+    "vanishing_gradients",
+    "saturated_activations",
+    "underfitting",
+    "dead_units",
+    "batch_too_small",
+    "batch_too_large",
+    "stopped_too_early",
+    "too_few_steps",
+    "norm_statistics",
     "overfitting",
+    "not_annealed",
+    "wasted_time",
     # What came out.
+    "collapsed_predictions",
+    "below_majority",
+    "failing_class",
     "miscalibration",
+    "unstable_result",
     # The data.
     "shuffled_labels",
     "wrong_labels",

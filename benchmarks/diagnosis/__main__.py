@@ -1,0 +1,53 @@
+"""Plant faults in tiny trainings, and see what the diagnosis says.
+
+python -m benchmarks.diagnosis run              # train what has not been trained yet (minutes; can be stopped)
+python -m benchmarks.diagnosis judge            # diagnose all of it: a row a trial in results/diagnosis.jsonl
+python -m benchmarks.diagnosis remedy           # apply the first remedy of each faulty trial and train again
+python -m benchmarks.diagnosis table            # detection, false alarms and remedies, with 95 % intervals
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from benchmarks.diagnosis.judging import judge, read, tables, write
+from benchmarks.diagnosis.plan import trials
+from benchmarks.diagnosis.trials import load, run, save
+
+RESULTS = Path(__file__).parents[1] / "results" / "diagnosis.jsonl"
+STORE = Path("/tmp") / "rung-benchmark-diagnosis"
+
+
+def remedied(results: Path) -> Path:
+    """Where the rows about remedies are."""
+    return results.with_name(f"{results.stem}-remedies{results.suffix}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "judge", "remedy", "table"))
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--store", type=Path, default=STORE, help="where the trainings are kept")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    until = time.monotonic() + arguments.seconds
+    if arguments.command == "run":
+        todo = [p for p in trials(arguments.seeds) if load(arguments.store, p.key, p.trial) is None]
+        for done, planted in enumerate(todo):
+            if time.monotonic() > until:
+                break
+            save(arguments.store, planted.key, run(planted.trial))
+            print(f"{done + 1}/{len(todo)} {planted.key}", flush=True)
+    elif arguments.command == "judge":
+        print(f"{len(write(judge(arguments.store, arguments.seeds), arguments.results))} trials")
+    elif arguments.command == "table":
+        rows, remedies = read(arguments.results), read(remedied(arguments.results))
+        for held_out, title in ((False, "Where thresholds were chosen (even seeds)"), (True, "Held out (odd seeds)")):
+            print(f"### {title}\n\n{tables(rows, remedies, held_out)}\n")
+
+
+if __name__ == "__main__":
+    main()
