@@ -15,5 +15,5 @@ NETWORKS = ("conv", "bare", "dense", "tanh")
 
 
 def plant(trial: Trial, strength: Any) -> Trial:
-    scaled = Adjustments(rate_scale=strength).rates(trial.recipe)
+    scaled = Adjustments(rate_scale=strength).apply(trial.recipe, (8, 8))
     return replace(trial, recipe=replace(scaled, rounds=(1.0,), keep_best=False))

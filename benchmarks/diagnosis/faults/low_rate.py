@@ -15,4 +15,4 @@ NETWORKS = ("conv", "bare", "dense", "tanh", "fast")
 
 
 def plant(trial: Trial, strength: Any) -> Trial:
-    return replace(trial, recipe=Adjustments(rate_scale=strength).rates(trial.recipe))
+    return replace(trial, recipe=Adjustments(rate_scale=strength).apply(trial.recipe, (8, 8)))

@@ -40,6 +40,10 @@ def train(
         str | None,
         typer.Option(help="Learning rates, as 1e-3,1e-4,1e-5: each round from the best weights so far."),
     ] = None,
+    rate_scale: Annotated[float | None, typer.Option(help="Factor of every learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images a step. Default: planned.")] = None,
+    augment: Annotated[str | None, typer.Option(help="none, normal or strong: how images are varied.")] = None,
+    width: Annotated[float | None, typer.Option(help="Factor of the channels of every layer.")] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -66,6 +70,10 @@ def train(
             exclude=exclude,
             rung=rung,
             rounds=None if rounds is None else _rates(rounds),
+            rate_scale=rate_scale,
+            batch_size=batch_size,
+            augment=augment,
+            width=width,
             display=display,
             started=STARTED,
         )

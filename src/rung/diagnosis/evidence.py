@@ -82,6 +82,8 @@ class Evidence:
                 words.append(f"{value:g}s")
             elif name == "max_memory":
                 words.append(f"{value / 2**20:.0f}M")
+            elif isinstance(value, list | tuple):
+                words.append(",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value))
             elif value is not True:
                 words.append(f"{value:g}" if isinstance(value, float) else str(value))
         return shlex.join(words)

@@ -19,6 +19,8 @@ MOST_EPOCHS = 1e6
 SPLIT_SEED = 0
 MOST_PIXELS = 1024
 PRECISIONS = ("float32", "bfloat16")
+# Settings that change the recipe, as rung.training.adjustments.Adjustments has them.
+ADJUSTMENTS = ("rate_scale", "batch_size", "augment", "width")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Settings:
     exclude: str | tuple[str | int, ...] | None = None
     rung: str | None = None
     rounds: tuple[float, ...] | None = None
+    rate_scale: float | None = None
+    batch_size: int | None = None
+    augment: str | None = None
+    width: float | None = None
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -48,6 +54,9 @@ class Settings:
                 words += [f"--{name.replace('_', '-')}", str(value)]
         words += ["--rung", self.rung] if self.rung else []
         words += ["--rounds", ",".join(f"{rate:g}" for rate in self.rounds)] if self.rounds else []
+        for name in ADJUSTMENTS:
+            if (value := getattr(self, name)) is not None:
+                words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
         words += ["--device", self.device] if self.device != "auto" else []
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
         # Images that were not given as a list are in the one that the run writes.
@@ -69,6 +78,10 @@ def check_settings(
     exclude: str | os.PathLike[str] | Collection[str | int] | None = None,
     rung: str | None = None,
     rounds: Sequence[float] | None = None,
+    rate_scale: float | None = None,
+    batch_size: int | None = None,
+    augment: str | None = None,
+    width: float | None = None,
 ) -> Settings:
     """The settings, if they make sense.
 
@@ -98,7 +111,22 @@ def check_settings(
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")
     rates = None if rounds is None else tuple(float(rate) for rate in rounds)
     return Settings(
-        place, seconds, epochs, seed, image_size, device, precision, threads, max_memory, listed, rung, rates
+        place,
+        seconds,
+        epochs,
+        seed,
+        image_size,
+        device,
+        precision,
+        threads,
+        max_memory,
+        listed,
+        rung,
+        rates,
+        rate_scale,
+        batch_size,
+        augment,
+        width,
     )
 
 

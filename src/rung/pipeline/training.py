@@ -45,6 +45,10 @@ def train(
     exclude: str | os.PathLike[str] | Collection[str | int] | None = None,
     rung: str | None = None,
     rounds: Sequence[float] | None = None,
+    rate_scale: float | None = None,
+    batch_size: int | None = None,
+    augment: str | None = None,
+    width: float | None = None,
     display: TrainingDisplay | None = None,
     started: float | None = None,
 ) -> Run:
@@ -72,6 +76,10 @@ def train(
             the planner's choice.
         rounds: learning rates of Adam, above 0 and at most 1, for so many equally long rounds, each of which starts
             from the weights that were best on validation images so far; with no rung, for ``"annealed"``.
+        rate_scale: factor of every learning rate, 1e-4 to 1e4.
+        batch_size: images a step, instead of the planner's choice.
+        augment: ``"none"``, ``"normal"`` or ``"strong"``: how strongly the training images are varied.
+        width: factor of the channels of every layer, 1/16 to 16.
         display: where progress is shown; by default nowhere.
         started: when the budget began to run, on :func:`time.monotonic`'s clock; by default now.
 
@@ -97,6 +105,10 @@ def train(
         exclude=exclude,
         rung=rung,
         rounds=rounds,
+        rate_scale=rate_scale,
+        batch_size=batch_size,
+        augment=augment,
+        width=width,
     )
     with _Training(settings, display, started) as training:
         return training.begin(Path(out) if out is not None else None)
@@ -148,11 +160,13 @@ class _Training:
         from rung.data import find_source, materialise
         from rung.pipeline.description import data_lines, describe
         from rung.pipeline.excluding import listed, write_excluded
+        from rung.training.adjustments import Adjustments
         from rung.training.device import measure_machine
         from rung.training.plan import choose_image_size
         from rung.training.session import plan_training
 
         settings, progress = self.settings, self.display.progress
+        adjustments = Adjustments(settings.rate_scale, settings.batch_size, settings.augment, settings.width)
         excluded = listed(settings.exclude)
         device = self._device()
         source = find_source(settings.data, progress=progress)
@@ -175,6 +189,7 @@ class _Training:
             seed=settings.seed,
             rung=settings.rung,
             rounds=settings.rounds,
+            adjustments=adjustments,
         )
         self._done("planning")
 

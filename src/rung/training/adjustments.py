@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from rung.errors import UsageError
-from rung.models.fast import FastConfig
+from rung.models import NetworkConfig
 from rung.training.recipe import Recipe
 
 # How strongly the training images are varied.
 STRENGTHS = ("none", "normal", "strong")
 # Factors that make sense.
 RATES, WIDTHS = (1e-4, 1e4), (1 / 16, 16.0)
+# The fields of networks' configurations that hold channels.
+_WIDTHS = ("stages", "widths", "width", "filters", "hidden")
 
 
 @dataclass(frozen=True)
 class Adjustments:
-    """Changes to a recipe; the defaults change nothing.
+    """Changes to a recipe; None changes nothing.
 
     Attributes:
         rate_scale: factor of every learning rate.
-        batch_size: images a step, 1 or more, instead of the planner's choice.
+        batch_size: images a step, 1 or more.
         augment: ``"none"``, ``"normal"`` or ``"strong"``: images are left as they are, varied as planned, or shifted
             twice as far with a quarter of their side cut out.
         width: factor of the channels of every layer.
@@ -29,43 +32,54 @@ class Adjustments:
         UsageError: a value is out of its range.
     """
 
-    rate_scale: float = 1.0
+    rate_scale: float | None = None
     batch_size: int | None = None
-    augment: str = "normal"
-    width: float = 1.0
+    augment: str | None = None
+    width: float | None = None
 
     def __post_init__(self) -> None:
-        if not RATES[0] <= self.rate_scale <= RATES[1]:
+        if self.rate_scale is not None and not RATES[0] <= self.rate_scale <= RATES[1]:
             raise UsageError(f"the rate scale must lie between {RATES[0]:g} and {RATES[1]:g}, not {self.rate_scale:g}")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"the batch size must be at least 1, not {self.batch_size}")
-        if self.augment not in STRENGTHS:
+        if self.augment is not None and self.augment not in STRENGTHS:
             raise UsageError(f"the augmentation must be {', '.join(STRENGTHS)}, not {self.augment!r}")
-        if not WIDTHS[0] <= self.width <= WIDTHS[1]:
+        if self.width is not None and not WIDTHS[0] <= self.width <= WIDTHS[1]:
             raise UsageError(f"the width must lie between {WIDTHS[0]:g} and {WIDTHS[1]:g}, not {self.width:g}")
 
-    def rates(self, recipe: Recipe) -> Recipe:
-        """The recipe with its learning rates scaled."""
-        return replace(
-            recipe,
-            adam_rate=recipe.adam_rate * self.rate_scale,
-            filter_rate=recipe.filter_rate * self.rate_scale,
-            bias_rate=recipe.bias_rate * self.rate_scale,
-            head_rate=recipe.head_rate * self.rate_scale,
-        )
+    def __bool__(self) -> bool:
+        return self != Adjustments()
 
-    def images(self, recipe: Recipe, side: int) -> Recipe:
-        """The recipe with its augmentation for images of ``side`` pixels."""
-        planned = recipe.augmentation
+    def __str__(self) -> str:
+        asked = {field.name.replace("_", " "): getattr(self, field.name) for field in fields(self)}
+        return ", ".join(f"{name} {value}" for name, value in asked.items() if value is not None)
+
+    def apply(self, recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
+        """The recipe with the changes, for images of ``image_size`` pixels."""
+        scale, planned = self.rate_scale or 1.0, recipe.augmentation
         if self.augment == "none":
             planned = replace(planned, flip=False, translate=0, cutout=0)
         elif self.augment == "strong":
-            planned = replace(planned, translate=2 * max(1, planned.translate), cutout=max(planned.cutout, side // 4))
-        return replace(recipe, augmentation=planned)
+            cutout = max(planned.cutout, min(image_size) // 4)
+            planned = replace(planned, translate=2 * max(1, planned.translate), cutout=cutout)
+        return replace(
+            recipe,
+            network=widened(recipe.network, self.width) if self.width else recipe.network,
+            batch_size=self.batch_size or recipe.batch_size,
+            adam_rate=recipe.adam_rate * scale,
+            filter_rate=recipe.filter_rate * scale,
+            bias_rate=recipe.bias_rate * scale,
+            head_rate=recipe.head_rate * scale,
+            augmentation=planned,
+        )
 
-    def network(self, config: FastConfig) -> FastConfig:
-        """The network with its layers widened, in steps of eight channels."""
-        if self.width == 1:
-            return config
-        stages = tuple(tuple(max(8, 8 * round(self.width * w / 8)) for w in widths) for widths in config.stages)
-        return replace(config, stages=stages)
+
+def widened(config: NetworkConfig, factor: float) -> NetworkConfig:
+    """The network with ``factor`` times the channels in every layer; kernels, strides and depths stay what they are."""
+
+    def wider(value: Any) -> Any:
+        return tuple(map(wider, value)) if isinstance(value, tuple) else max(1, round(factor * value))
+
+    changes = {name: wider(getattr(config, name)) for name in _WIDTHS if name in config.__dataclass_fields__}
+    changed: NetworkConfig = replace(config, **changes)
+    return changed

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
 from rung.data.dataset import Dataset
 from rung.data.probe import probe
 from rung.progress import SilentDisplay, TrainingDisplay
+from rung.training.adjustments import Adjustments
 from rung.training.clocks import Clock
 from rung.training.device import Machine, worthwhile_threads
 from rung.training.loop import Observer, TrainingState, fit
@@ -36,44 +38,40 @@ def plan_training(
     report_seconds: float = REPORT_SECONDS,
     rung: str | None = None,
     rounds: tuple[float, ...] | None = None,
+    adjustments: Adjustments | None = None,
 ) -> Plan:
     """Look at the data and plan.
 
     Args:
         rung: a rung of the ladder instead of the planner's choice.
         rounds: its learning rates, round by round, instead of its own; without a rung those of ``annealed``.
+        adjustments: changes to the recipe that comes out.
         dataset, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors.
 
     Raises:
         UsageError: there is no such rung, or rounds make no sense for it.
     """
+    began = time.monotonic()
     look = probe(dataset.train, len(dataset.classes), seed)
     recipe, reasons = rung_recipe(rung, rounds, dataset, look)
-    if recipe is not None:
-        return plan_recipe(
-            recipe,
-            dataset,
-            machine,
-            seconds=seconds,
-            spent=spent,
-            epochs=epochs,
-            max_memory=max_memory,
-            seed=seed,
-            report_seconds=report_seconds,
-            reasons=reasons,
-        )
-    return make_plan(
-        dataset,
-        look,
-        machine,
-        seconds=seconds,
-        spent=spent,
-        epochs=epochs,
-        max_memory=max_memory,
-        seed=seed,
-        report_seconds=report_seconds,
-    )
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "max_memory": max_memory,
+        "seed": seed,
+        "report_seconds": report_seconds,
+    }
+    if recipe is None:
+        plan = make_plan(dataset, look, machine, seconds=seconds, spent=spent, **given)
+        if not adjustments:
+            return plan
+        recipe, reasons = plan.recipe, plan.reasons
+    if adjustments:
+        recipe = adjustments.apply(recipe, dataset.image_size)
+        reasons = (*reasons, f"Changed as asked: {adjustments}.")
+    passed = time.monotonic() - began
+    left = None if seconds is None else seconds - passed
+    return plan_recipe(recipe, dataset, machine, seconds=left, spent=spent + passed, reasons=reasons, **given)
 
 
 def new_state(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int) -> TrainingState:
