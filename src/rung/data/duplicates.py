@@ -454,7 +454,8 @@ def _band(height: int, width: int) -> Tensor:
 
     down, across = torch.fft.fftfreq(height), torch.fft.rfftfreq(width)
     distance = (down[:, None] ** 2 + across[None] ** 2).sqrt()
-    return distance**2 * torch.exp(-2 * (distance / 0.25) ** 2)
+    weights: Tensor = distance**2 * torch.exp(-2 * (distance / 0.25) ** 2)
+    return weights
 
 
 def _blocks(count: int, size: int) -> Iterator[Integers]:
