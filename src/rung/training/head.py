@@ -1,0 +1,191 @@
+"""A linear layer on the features of a pretrained network: computed once, with its regularisation cross-validated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rung.data.dataset import Split
+from rung.models.classifier import Classifier, autocast
+from rung.models.pretrained import PretrainedNetwork
+
+# What the sum of the squared weights is divided by, as a logistic regression's C: from strong to weak regularisation.
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+FOLDS = 5
+# Images beyond which the regularisation is chosen on so many of them: it hardly matters then.
+CHOOSING = 2500
+# Images beyond which the two sides of each are averaged instead of learnt from apart.
+APART = 5000
+_ITERATIONS = 60
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a backbone sees in the images of a split: ``sides`` of each (as it is, and mirrored), float32 (S, N, D)."""
+
+    sides: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def at(self, positions: npt.NDArray[np.int64]) -> Features:
+        chosen = torch.from_numpy(positions)
+        return Features(self.sides[:, chosen], self.labels[chosen])
+
+    def to_learn(self) -> tuple[Tensor, Tensor]:
+        """Rows to learn from, and their labels: every side by itself, or for many images their mean."""
+        if len(self.sides) == 1 or len(self) > APART:
+            return self.sides.mean(0), self.labels
+        return self.sides.flatten(0, 1), self.labels.repeat(len(self.sides))
+
+    def to_predict(self) -> Tensor:
+        """One row an image: the mean of its sides, as predictions average them."""
+        return self.sides.mean(0)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer on features: ``weight`` (classes, D), ``bias`` (classes,), and the ``strength`` it was fitted with."""
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+
+    def logits(self, rows: Tensor) -> Tensor:
+        return rows @ self.weight.T + self.bias
+
+
+@torch.inference_mode()
+def features_of(
+    model: Classifier,
+    split: Split,
+    precision: str,
+    *,
+    mirrored: bool,
+    stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Features:
+    """The features of every image of a split, or of those that were reached when ``stop`` said so.
+
+    Args:
+        model: a classifier with a pretrained network.
+        split: the images.
+        precision: of the backbone's arithmetic.
+        mirrored: whether the mirror image of each is a second side of it.
+        stop: asked before each batch but the first.
+        progress: told the number of images done after each batch.
+    """
+    network, device = model.network, model.mean.device
+    assert isinstance(network, PretrainedNetwork)
+    was_training = network.training
+    network.eval()
+    parts: list[Tensor] = []
+    # In an order that mixes the classes, so that a part of them is a sample.
+    order = np.random.default_rng(0).permutation(len(split))
+    try:
+        for start in range(0, len(split), network.images_at_once):
+            if start and stop():
+                break
+            chosen = order[start : start + network.images_at_once]
+            batch = model.normalise(torch.from_numpy(split.take(chosen)).to(device))
+            sides = [batch, batch.flip(3)] if mirrored else [batch]
+            with autocast(device, precision):
+                rows = [network.features(side.contiguous(memory_format=torch.channels_last)) for side in sides]
+            parts.append(torch.stack(rows).cpu())
+            progress(start + len(chosen))
+    finally:
+        network.train(was_training)
+    sides_SND = torch.cat(parts, 1)
+    return Features(sides_SND, torch.from_numpy(split.labels[order[: sides_SND.shape[1]]]))
+
+
+def fit_head(features: Features, classes: int, widths: Sequence[int], seed: int) -> Head:
+    """Logistic regression, as strongly regularised as cross-validation finds best.
+
+    Every feature is brought to mean 0 and deviation 1, and every map's features to the same joint weight.
+
+    Args:
+        features: of the training images.
+        classes: how many there are.
+        widths: how many features each map has.
+        seed: of the folds.
+    """
+    fitting = features
+    if len(features) > CHOOSING:
+        fitting = features.at(np.sort(np.random.default_rng((seed, 21)).permutation(len(features))[:CHOOSING]))
+    strength = choose_strength(fitting, classes, widths, seed)
+    return _fit(features, classes, widths, (strength,))[0]
+
+
+def choose_strength(features: Features, classes: int, widths: Sequence[int], seed: int) -> float:
+    """The strength whose held-out cross-entropy is least over the folds."""
+    losses = np.zeros(len(STRENGTHS))
+    cuts = folds(features.labels.numpy(), FOLDS, seed)
+    if len(cuts) < 2:
+        return 1.0
+    for held_out in cuts:
+        learnt = np.setdiff1d(np.arange(len(features)), held_out)
+        heads = _fit(features.at(learnt), classes, widths, STRENGTHS)
+        unseen = features.at(held_out)
+        for place, head in enumerate(heads):
+            logits = head.logits(unseen.to_predict())
+            losses[place] += float(F.cross_entropy(logits, unseen.labels, reduction="sum"))
+    return STRENGTHS[int(losses.argmin())]
+
+
+def folds(labels: npt.NDArray[np.int64], count: int, seed: int) -> list[npt.NDArray[np.int64]]:
+    """Positions in up to ``count`` parts, each class spread evenly; fewer parts where the smallest class is smaller."""
+    present, sizes = np.unique(labels, return_counts=True)
+    count = min(count, int(sizes.min()))
+    random = np.random.default_rng((seed, 22))
+    part = np.empty(len(labels), np.int64)
+    start = 0
+    for label in present:
+        members = random.permutation(np.flatnonzero(labels == label))
+        # Each class begins where the last one ended, so that the parts differ by one image at most.
+        part[members] = (np.arange(len(members)) + start) % count
+        start += len(members)
+    return [np.flatnonzero(part == number) for number in range(count)]
+
+
+def _fit(features: Features, classes: int, widths: Sequence[int], strengths: Sequence[float]) -> list[Head]:
+    """A head for each strength, given in rising order: each starts where the one before it ended."""
+    rows, labels = features.to_learn()
+    mean, scale = rows.mean(0), rows.std(0) + 1e-3
+    scale = scale * torch.cat([torch.full((width,), float(width) ** 0.5) for width in widths])
+    inputs = torch.cat([(rows - mean) / scale, torch.ones(len(rows), 1)], 1)
+    weights = torch.zeros(inputs.shape[1], classes, requires_grad=True)
+    heads = []
+    for strength in strengths:
+        _minimise(inputs, labels, weights, 1 / (strength * len(rows)))
+        weight = (weights[:-1] / scale[:, None]).detach()
+        heads.append(Head(weight.T.contiguous(), (weights[-1] - mean @ weight).detach(), strength))
+    return heads
+
+
+def _minimise(inputs: Tensor, labels: Tensor, weights: Tensor, penalty: float) -> None:
+    """Cross-entropy plus half the penalty times the squared weights (the bias, their last row, apart), by L-BFGS."""
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    def loss(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        current = torch.from_numpy(values).float().view(weights.shape)
+        logits = inputs @ current
+        shares = logits.log_softmax(1)
+        error = shares.exp()
+        error[torch.arange(len(labels)), labels] -= 1
+        gradient = inputs.T @ error / len(labels)
+        gradient[:-1] += penalty * current[:-1]
+        value = F.nll_loss(shares, labels) + 0.5 * penalty * (current[:-1] ** 2).sum()
+        return float(value), gradient.double().flatten().numpy()
+
+    start = weights.detach().double().flatten().numpy()
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": 1e-5})
+    with torch.no_grad():
+        weights.copy_(torch.from_numpy(found.x).float().view(weights.shape))
