@@ -23,8 +23,9 @@ def configs() -> dict[str, type[NetworkConfig]]:
     """The registry of networks, by name. A new network is one file and one line here."""
     from rung.models.fast import FastConfig
     from rung.models.ladder import DeepConfig, NaiveConfig, StagesConfig
+    from rung.models.pretrained import PretrainedConfig
 
-    known: tuple[type[NetworkConfig], ...] = (FastConfig, NaiveConfig, DeepConfig, StagesConfig)
+    known: tuple[type[NetworkConfig], ...] = (FastConfig, NaiveConfig, DeepConfig, StagesConfig, PretrainedConfig)
     return {config.name: config for config in known}
 
 

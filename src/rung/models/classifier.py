@@ -95,7 +95,7 @@ def predict(
     images: Pixels,
     *,
     precision: str = "float32",
-    batch_size: int = 250,
+    batch_size: int | None = None,
     views: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> npt.NDArray[np.float32]:
@@ -105,7 +105,7 @@ def predict(
         model: left in the mode, training or evaluation, that it was in.
         images: a split, for example.
         precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
-        batch_size: images at a time.
+        batch_size: images at a time; by default 250, or what the network has found better.
         views: instead of the model's own.
         progress: told the number of images done after each batch.
     """
@@ -113,6 +113,7 @@ def predict(
     model.eval()
     model.views = views or own_views
     device = model.mean.device
+    batch_size = batch_size or int(getattr(model.network, "images_at_once", 250))
     try:
         parts = []
         for start in range(0, len(images), batch_size):

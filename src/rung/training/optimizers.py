@@ -185,7 +185,11 @@ class Optimizers:
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.all: tuple[Optimizer, ...]
         if recipe.optimizer == "adam":
-            self.all = (Adam(trained.values(), recipe.adam_rate),)
+            shares = getattr(network, "rate_shares", dict)()
+            groups: dict[float, list[Tensor]] = {}
+            for name, parameter in trained.items():
+                groups.setdefault(shares.get(name, 1.0), []).append(parameter)
+            self.all = tuple(Adam(params, recipe.adam_rate * share) for share, params in groups.items())
         else:
             self.all = self._muon(trained, recipe)
         self._peaks = [group["lr"] for optimizer in self.all for group in optimizer.param_groups]

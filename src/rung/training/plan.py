@@ -337,9 +337,12 @@ def build_model(recipe: Recipe, dataset: Dataset, device: torch.device, seed: in
     # Enough images for the statistics of pixels and patches; not so many that large ones fill the memory.
     sampled = max(100, min(5000, 5_000_000 // dataset.train.images[0].size))
     sample = dataset.train.take(slice(0, None, max(1, len(dataset.train) // sampled)))
-    mean = sample.mean((0, 1, 2))
-    std = sample.std((0, 1, 2)) + 1e-3
     network = recipe.network.build(dataset.image_size, dataset.channels, len(dataset.classes))
+    normalisation = getattr(network, "normalisation", None)
+    if normalisation is not None:  # What it knows already, it knows of pixels that were normalised so.
+        mean, std = normalisation()
+    else:
+        mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2)) + 1e-3
     model = Classifier(network, mean, std, recipe.views)
     initialise = getattr(network, "initialise", None)
     if initialise is not None:

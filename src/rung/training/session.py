@@ -10,9 +10,11 @@ import torch
 
 from rung.data.dataset import Dataset
 from rung.data.probe import probe
+from rung.models.pretrained import PretrainedConfig
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.training.adjustments import Adjustments
 from rung.training.clocks import Clock
+from rung.training.beginning import start_from_features
 from rung.training.device import Machine, worthwhile_threads
 from rung.training.loop import Observer, TrainingState, fit
 from rung.training.measure import network_size
@@ -118,6 +120,13 @@ def train(
         observer: told about every step and row.
         stop: asked before each step; True ends the training early.
     """
+    if isinstance(recipe.network, PretrainedConfig):
+        if state.step == 0:
+            start_from_features(
+                state, dataset, recipe, clock, seed=seed, precision=precision, observer=observer, stop=stop
+            )
+        if recipe.network.learns == "head":
+            return
     rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
     with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
         fit(

@@ -1,0 +1,90 @@
+"""The first part of a training that starts from a pretrained network: a head on its features as they are."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+from torch.nn import functional as F
+
+from rung.data.dataset import Dataset
+from rung.models.classifier import predict
+from rung.models.pretrained import PretrainedNetwork
+from rung.runs import Epoch
+from rung.training.clocks import Clock
+from rung.training.head import features_of, fit_head
+from rung.training.loop import Observer, TrainingState
+from rung.training.recipe import Recipe
+
+# Share of the time for training after which no more features are computed: the head is still to be fitted.
+FEATURES_SHARE = 0.9
+
+
+def start_from_features(
+    state: TrainingState,
+    dataset: Dataset,
+    recipe: Recipe,
+    clock: Clock,
+    *,
+    seed: int,
+    precision: str,
+    observer: Observer,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Give ``state.model`` the head that suits its backbone, and the history its first row.
+
+    Where the head alone learns, that is the whole training, and counts as one epoch in one step. Otherwise it is what
+    fine-tuning starts from, at step 0, so that the first gradients through the backbone are not those of a head that
+    knows nothing (Kumar et al. 2022, arXiv:2202.10054).
+
+    Args:
+        state, dataset, recipe, clock, seed, precision, observer, stop: see :func:`rung.training.session.train`.
+    """
+    model = state.model
+    network = model.network
+    assert isinstance(network, PretrainedNetwork)
+    started = time.monotonic()
+    images = len(dataset.train)
+    mirrored = recipe.augmentation.flip
+
+    def show(done: int) -> None:
+        state.seconds = time.monotonic() - started
+        state.images_per_second = done / max(state.seconds, 1e-9)
+        left = clock.seconds_left(0, state.seconds) if done < images else 0.0
+        observer.step(state, min(1.0, done / images), left)
+
+    def enough() -> bool:
+        return stop() or clock.progress(0) > FEATURES_SHARE
+
+    features = features_of(model, dataset.train, precision, mirrored=mirrored, stop=enough, progress=show)
+    head = fit_head(features, len(dataset.classes), network.widths, seed)
+    network.set_head(head.weight.to(model.mean.device), head.bias.to(model.mean.device))
+    state.seconds = time.monotonic() - started
+
+    whole = network.config.learns == "head"
+    with torch.inference_mode():
+        logits = head.logits(features.to_predict())
+        train_loss = float(F.cross_entropy(logits, features.labels))
+        train_accuracy = float((logits.argmax(1) == features.labels).float().mean())
+    on_val = torch.from_numpy(predict(model, dataset.val, precision=precision, views=1))
+    labels = torch.from_numpy(dataset.val.labels)
+    accuracy = float((on_val.argmax(1) == labels).float().mean())
+    state.loss, state.accuracy = train_loss, train_accuracy
+    state.step = 1 if whole else 0
+    state.history.append(
+        Epoch(
+            epoch=1.0 if whole else 0.0,
+            step=state.step,
+            seconds=state.seconds,
+            learning_rate=0.0,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            val_loss=float(F.nll_loss(on_val.clamp(min=1e-12).log(), labels)),
+            val_accuracy=accuracy,
+            images_per_second=len(features) / state.seconds if whole else math.nan,
+        )
+    )
+    state.keep_if_best(accuracy)
+    observer.row(state)
