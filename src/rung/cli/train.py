@@ -44,6 +44,9 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Images a step. Default: planned.")] = None,
     augment: Annotated[str | None, typer.Option(help="none, normal or strong: how images are varied.")] = None,
     width: Annotated[float | None, typer.Option(help="Factor of the channels of every layer.")] = None,
+    pretrained: Annotated[
+        str, typer.Option(help="auto, always or never: start from a network that knows photographs.")
+    ] = "auto",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -74,6 +77,7 @@ def train(
             batch_size=batch_size,
             augment=augment,
             width=width,
+            pretrained=pretrained,
             display=display,
             started=STARTED,
         )

@@ -41,6 +41,7 @@ class Operation:
     ``add``               of two tensors
     ``times``             a number, ``factor``
     ``maximum``, ``mean`` over all positions, giving (N, C)
+    ``resize``            bilinear to ``size`` (h, w), with the corners of pixels where they were
     ``flatten``           to (N, C · H · W), channels outermost
     ====================  ============================================================================================
     """
@@ -229,7 +230,22 @@ def _max_pooling(
     return _pooling(name, inputs, "max", kernel_size, stride, padding) if usual else None
 
 
+def _resize(
+    name: str,
+    inputs: tuple[str, ...],
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: Any = None,
+    antialias: bool = False,
+) -> Operation | None:
+    usual = size is not None and mode == "bilinear" and not align_corners and not antialias
+    return Operation(name, "resize", inputs, {}, {"size": _pair(size)}) if usual else None
+
+
 _FUNCTIONS: dict[Any, Callable[..., Operation | None]] = {
+    F.interpolate: _resize,
     F.relu: _relu,
     F.relu_: _relu,
     torch.relu: _relu,

@@ -130,6 +130,11 @@ def _flatten(step: Operation, x: Any) -> Any:
     return layers.Flatten(name=step.name)(x)
 
 
+def _resize(step: Operation, x: Any) -> Any:
+    height, width = step.options["size"]
+    return _keras().layers.Resizing(height, width, interpolation="bilinear", name=step.name)(x)
+
+
 _LAYERS: dict[str, Callable[..., Any]] = {
     "convolution": _convolution,
     "affine": _affine,
@@ -140,6 +145,7 @@ _LAYERS: dict[str, Callable[..., Any]] = {
     "relu6": lambda step, x: _keras().layers.ReLU(6.0, name=step.name)(x),
     "add": lambda step, *inputs: _keras().layers.Add(name=step.name)(list(inputs)),
     "times": lambda step, x: _keras().layers.Rescaling(step.options["factor"], name=step.name)(x),
+    "resize": _resize,
     "maximum": lambda step, x: _keras().layers.GlobalMaxPooling2D(name=step.name)(x),
     "mean": lambda step, x: _keras().layers.GlobalAveragePooling2D(name=step.name)(x),
     "flatten": _flatten,

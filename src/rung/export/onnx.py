@@ -217,6 +217,21 @@ def _relu6(graph: _Graph, step: Operation) -> None:
     graph.node("Clip", [step.inputs[0], *(graph.constant(np.float32(end)) for end in (0, 6))], step.name)
 
 
+def _resize(graph: _Graph, step: Operation) -> None:
+    # Before opset 18 the sizes of all axes have to be given, also that of the batch.
+    shape = graph.node("Shape", [step.inputs[0]])
+    ends = [graph.constant(np.array([end], np.int64)) for end in (0, 2)]
+    others = graph.node("Slice", [shape, *ends])
+    sizes = graph.node("Concat", [others, graph.constant(np.array(step.options["size"], np.int64))], axis=0)
+    graph.node(
+        "Resize",
+        [step.inputs[0], "", "", sizes],
+        step.name,
+        mode="linear",
+        coordinate_transformation_mode="half_pixel",
+    )
+
+
 def _times(graph: _Graph, step: Operation) -> None:
     graph.node("Mul", [step.inputs[0], graph.constant(np.float32(step.options["factor"]))], step.name)
 
@@ -240,6 +255,7 @@ _OPERATIONS: dict[str, Callable[[_Graph, Operation], object]] = {
     "relu6": _relu6,
     "add": lambda graph, step: graph.node("Add", list(step.inputs), step.name),
     "times": _times,
+    "resize": _resize,
     "maximum": _over_positions,
     "mean": _over_positions,
     "flatten": lambda graph, step: graph.node("Flatten", [step.inputs[0]], step.name, axis=1),

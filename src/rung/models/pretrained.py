@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class PretrainedNetwork(nn.Module):
     """
 
     images_at_once = 25
+    backbone: Any
 
     def __init__(self, config: PretrainedConfig, image_size: tuple[int, int], channels: int, classes: int) -> None:
         super().__init__()
@@ -64,16 +65,17 @@ class PretrainedNetwork(nn.Module):
         self.backbone = backbone(config.backbone).build(channels)
         # One layer a map; their sum is what one layer on all features would give.
         self.heads = nn.ModuleList(nn.Linear(width, classes, bias=i == 0) for i, width in enumerate(self.widths))
-        learning = {"head": 0, "upper": UPPER, "all": len(self.backbone.steps)}[config.learns]
+        steps: list[nn.Module] = self.backbone.steps
+        learning = {"head": 0, "upper": UPPER, "all": len(steps)}[config.learns]
         self.backbone.requires_grad_(False)
-        for step in self.backbone.steps[len(self.backbone.steps) - learning :]:
+        for step in steps[len(steps) - learning :]:
             step.requires_grad_(True)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @property
     def widths(self) -> tuple[int, ...]:
         """How many features each map gives."""
-        widths: tuple[int, ...] = self.backbone.widths  # type: ignore[assignment]
+        widths: tuple[int, ...] = self.backbone.widths
         return widths
 
     def normalisation(self) -> tuple[list[float], list[float]]:
@@ -114,9 +116,9 @@ class PretrainedNetwork(nn.Module):
     @torch.no_grad()
     def set_head(self, weight: Tensor, bias: Tensor) -> None:
         """Take the linear layer with ``weight`` (classes, features) and ``bias`` (classes,)."""
-        for head, part in zip(self.heads, weight.split(list(self.widths), 1), strict=True):
-            head.weight.copy_(part)  # type: ignore[operator, union-attr]
-        self.heads[0].bias.copy_(bias)  # type: ignore[operator, union-attr]
+        for head, part in zip(self.heads, torch.split(weight, list(self.widths), 1), strict=True):
+            head.weight.copy_(part)  # type: ignore[operator]
+        self.heads[0].bias.copy_(bias)  # type: ignore[operator]
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         logits = [head(values) for head, values in zip(self.heads, self.pooled(x_NCHW), strict=True)]

@@ -1,4 +1,4 @@
-"""Models of the package timm (Wightman, "PyTorch image models") as backbones, where it and their weights are present."""
+"""Models of the package timm (Wightman, "PyTorch image models") as backbones, where it and weights are."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ MOST_EPOCHS = 1e6
 # Every run cuts its validation and test splits in the same places, whatever its own seed.
 SPLIT_SEED = 0
 MOST_PIXELS = 1024
+PRETRAINED = ("auto", "always", "never")
 PRECISIONS = ("float32", "bfloat16")
 # Settings that change the recipe, as rung.training.adjustments.Adjustments has them.
 ADJUSTMENTS = ("rate_scale", "batch_size", "augment", "width")
@@ -43,6 +44,7 @@ class Settings:
     batch_size: int | None = None
     augment: str | None = None
     width: float | None = None
+    pretrained: str = "auto"
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -57,6 +59,7 @@ class Settings:
         for name in ADJUSTMENTS:
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
+        words += ["--pretrained", self.pretrained] if self.pretrained != "auto" else []
         words += ["--device", self.device] if self.device != "auto" else []
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
         # Images that were not given as a list are in the one that the run writes.
@@ -82,6 +85,7 @@ def check_settings(
     batch_size: int | None = None,
     augment: str | None = None,
     width: float | None = None,
+    pretrained: str = "auto",
 ) -> Settings:
     """The settings, if they make sense.
 
@@ -109,6 +113,13 @@ def check_settings(
     listed = os.fspath(exclude) if isinstance(exclude, str | os.PathLike) else tuple(exclude or ()) or None
     if rounds is not None and not (len(rounds) and all(0 < rate <= 1 for rate in rounds)):
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")
+    if pretrained not in PRETRAINED:
+        raise UsageError(f"--pretrained is auto, always or never, not {pretrained!r}")
+    changed = (rung, rounds, rate_scale, batch_size, augment, width)
+    if pretrained == "always" and any(value is not None for value in changed):
+        raise UsageError(
+            "--pretrained always and a rung or changes of the recipe contradict each other; give one of them"
+        )
     rates = None if rounds is None else tuple(float(rate) for rate in rounds)
     return Settings(
         place,
@@ -127,6 +138,7 @@ def check_settings(
         batch_size,
         augment,
         width,
+        pretrained,
     )
 
 

@@ -49,6 +49,7 @@ def train(
     batch_size: int | None = None,
     augment: str | None = None,
     width: float | None = None,
+    pretrained: str = "auto",
     display: TrainingDisplay | None = None,
     started: float | None = None,
 ) -> Run:
@@ -80,6 +81,8 @@ def train(
         batch_size: images a step, instead of the planner's choice.
         augment: ``"none"``, ``"normal"`` or ``"strong"``: how strongly the training images are varied.
         width: factor of the channels of every layer, 1/16 to 16.
+        pretrained: whether to start from a network that knows photographs (needs ``rung[pretrained]``): ``"auto"``
+            where that is expected to be better, ``"always"`` or ``"never"``.
         display: where progress is shown; by default nowhere.
         started: when the budget began to run, on :func:`time.monotonic`'s clock; by default now.
 
@@ -109,6 +112,7 @@ def train(
         batch_size=batch_size,
         augment=augment,
         width=width,
+        pretrained=pretrained,
     )
     with _Training(settings, display, started) as training:
         return training.begin(Path(out) if out is not None else None)
@@ -190,6 +194,7 @@ class _Training:
             rung=settings.rung,
             rounds=settings.rounds,
             adjustments=adjustments,
+            pretrained=settings.pretrained,
         )
         self._done("planning")
 

@@ -9,6 +9,7 @@ from typing import Any
 from rung.data.dataset import Dataset
 from rung.errors import RunError
 from rung.evaluation.result import Evaluation
+from rung.models.backbones import ORIGINS
 from rung.report import charts, confusion, text, verdict
 from rung.report.examples import Examples, Predictions, choose
 from rung.report.page import render
@@ -87,6 +88,7 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         "expected": _expected(plan),
         **_stages(_part(plan, "expected_seconds"), timings),
         "data_rows": _data_rows(data),
+        "stands_on": _stands_on(_part(info, "recipe")),
         "recipe": _flat(_part(info, "recipe")),
         "machine": _flat(_part(info, "hardware")),
         "versions": _flat(_part(info, "versions")),
@@ -95,6 +97,15 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         "findings": _findings(run),
         "data": script,
     }
+
+
+def _stands_on(recipe: Mapping[str, Any]) -> str:
+    """What a pretrained network had learnt from, a phrase; empty for one that began with nothing."""
+    network = _part(recipe, "network")
+    if network.get("name") != "pretrained":
+        return ""
+    name = str(network.get("backbone"))
+    return ORIGINS.get(name) or f"what {name} was trained on"
 
 
 def _part(info: Mapping[str, Any], name: str) -> dict[str, Any]:

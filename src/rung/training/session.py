@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,13 +14,14 @@ from rung.data.probe import probe
 from rung.models.pretrained import PretrainedConfig
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.training.adjustments import Adjustments
-from rung.training.clocks import Clock
 from rung.training.beginning import start_from_features
+from rung.training.clocks import Clock
 from rung.training.device import Machine, worthwhile_threads
 from rung.training.loop import Observer, TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.optimizers import Optimizers
 from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan, plan_recipe
+from rung.training.plan_pretrained import hint, plan_pretrained
 from rung.training.recipe import Recipe
 from rung.training.rows import choose_rows
 from rung.training.rungs import rung_recipe
@@ -41,6 +43,7 @@ def plan_training(
     rung: str | None = None,
     rounds: tuple[float, ...] | None = None,
     adjustments: Adjustments | None = None,
+    pretrained: str = "auto",
 ) -> Plan:
     """Look at the data and plan.
 
@@ -48,6 +51,7 @@ def plan_training(
         rung: a rung of the ladder instead of the planner's choice.
         rounds: its learning rates, round by round, instead of its own; without a rung those of ``annealed``.
         adjustments: changes to the recipe that comes out.
+        pretrained: ``"auto"``, ``"always"`` or ``"never"``: whether to start from a network that knows photographs.
         dataset, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors.
 
@@ -63,17 +67,25 @@ def plan_training(
         "seed": seed,
         "report_seconds": report_seconds,
     }
+
+    def timed() -> dict[str, Any]:
+        passed = time.monotonic() - began
+        return {"seconds": None if seconds is None else seconds - passed, "spent": spent + passed, **given}
+
     if recipe is None:
-        plan = make_plan(dataset, look, machine, seconds=seconds, spent=spent, **given)
+        if rung is None and not adjustments:
+            started = plan_pretrained(dataset, look, machine, pretrained, **timed())
+            if started is not None:
+                return started
+        plan = make_plan(dataset, look, machine, **timed())
         if not adjustments:
-            return plan
+            advice = hint(dataset, pretrained)
+            return replace(plan, reasons=(*plan.reasons, advice)) if advice else plan
         recipe, reasons = plan.recipe, plan.reasons
     if adjustments:
         recipe = adjustments.apply(recipe, dataset.image_size)
         reasons = (*reasons, f"Changed as asked: {adjustments}.")
-    passed = time.monotonic() - began
-    left = None if seconds is None else seconds - passed
-    return plan_recipe(recipe, dataset, machine, seconds=left, spent=spent + passed, reasons=reasons, **given)
+    return plan_recipe(recipe, dataset, machine, reasons=reasons, **timed())
 
 
 def new_state(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int) -> TrainingState:
