@@ -61,6 +61,6 @@ def test_the_report_says_that_it_stands_on_imagenet(run: Run) -> None:
 
 def test_onnx_resizes_as_the_network_does(run: Run) -> None:
     pytest.importorskip("onnxruntime")
-    from rung.export import export_run
+    from rung.export.exporting import export_run
 
     assert export_run(run).path.is_file()
