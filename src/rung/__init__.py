@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
     from rung.export.exporting import export_run
-    from rung.pipeline import diagnose, evaluate, resume, train
+    from rung.pipeline import compare, diagnose, evaluate, resume, train
     from rung.prediction import predict
     from rung.runs import Run
     from rung.serving.server import serve
@@ -30,6 +30,7 @@ _HOMES = {
     "train": "rung.pipeline",
     "resume": "rung.pipeline",
     "evaluate": "rung.pipeline",
+    "compare": "rung.pipeline",
     "export_run": "rung.export.exporting",
     "diagnose": "rung.pipeline",
     "predict": "rung.prediction",
@@ -49,6 +50,7 @@ __all__ = [
     "RunError",
     "RungError",
     "UsageError",
+    "compare",
     "diagnose",
     "evaluate",
     "export_run",

@@ -8,10 +8,11 @@ application when it is imported. The order of the imports is the order in ``rung
 from rung.cli.app import main
 from rung.cli import train
 from rung.cli import evaluate
+from rung.cli import compare
 from rung.cli import diagnose
 from rung.cli import predict
 from rung.cli import export
 from rung.cli import serve
 # isort: on
 
-__all__ = ["diagnose", "evaluate", "export", "main", "predict", "serve", "train"]
+__all__ = ["compare", "diagnose", "evaluate", "export", "main", "predict", "serve", "train"]

@@ -3,7 +3,7 @@
 How it works, in reading order: ``settings.py`` (what the user asked for), ``training.py`` (:func:`train` and
 :func:`resume`), ``description.py`` (what ``run.json`` says), ``recorder.py`` and ``interrupts.py`` (while it trains),
 ``judging.py`` (the test split, once), ``afterwards.py`` (:func:`evaluate` and :func:`report`), ``diagnosing.py``
-(:func:`diagnose`).
+(:func:`diagnose`), ``comparing.py`` (:func:`compare`).
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rung.pipeline.afterwards import evaluate as evaluate
     from rung.pipeline.afterwards import report as report
+    from rung.pipeline.comparing import compare as compare
     from rung.pipeline.diagnosing import diagnose as diagnose
     from rung.pipeline.training import resume as resume
     from rung.pipeline.training import train as train
 
 # Imported when they are used: whoever only looks for a run's data does not need torch.
 _HOMES = {
+    "compare": "comparing",
     "diagnose": "diagnosing",
     "evaluate": "afterwards",
     "report": "afterwards",
@@ -27,7 +29,7 @@ _HOMES = {
     "train": "training",
 }
 
-__all__ = ["diagnose", "evaluate", "report", "resume", "train"]
+__all__ = ["compare", "diagnose", "evaluate", "report", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:
