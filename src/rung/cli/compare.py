@@ -59,7 +59,7 @@ def _print(comparison: Comparison) -> None:
         for name, title in (
             ("log_loss", "log loss"),
             ("brier", "Brier score"),
-            ("calibration_error", "calibration error"),
+            ("overconfidence", "overconfidence"),
         ):
             change = one.scores[name]
             print(f"  {title} {change.difference:+.3f} ({change.interval[0]:+.3f} to {change.interval[1]:+.3f})")

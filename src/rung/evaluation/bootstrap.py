@@ -12,7 +12,6 @@ from rung.evaluation.calibration import expected_calibration_error, reliability_
 
 DRAWS = 2000
 AT_ONCE = 2_000_000  # random numbers drawn at a time
-BINS = 15
 
 Floats = npt.NDArray[np.float64]
 
@@ -25,9 +24,9 @@ class Scores:
         accuracy: fraction from 0 to 1.
         log_loss: mean negative logarithm of the true class's probability, in nats.
         brier: mean squared distance between the probabilities and the truth, from 0 to 2.
+        overconfidence: mean confidence minus accuracy, from -1 to 1.
         calibration_error: expected calibration error, from 0 to 1.
-        by_image: shape (N, 3 + bins): what the averages above are made of; the last columns hold confidence minus
-            outcome in the column of the image's bin.
+        by_image: shape (N, 4): what the first four are the means of.
 
     Reference:
         Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78 (1950).
@@ -36,6 +35,7 @@ class Scores:
     accuracy: float
     log_loss: float
     brier: float
+    overconfidence: float
     calibration_error: float
     by_image: Floats
 
@@ -48,16 +48,15 @@ class Scores:
         confidence = p.max(1)
         loss = -np.log(np.clip(p[rows, labels], 1e-12, None))
         brier = (p**2).sum(1) - 2 * p[rows, labels] + 1
-        bins = reliability_bins(confidence, correct, BINS)
-        place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-        off = np.zeros((len(labels), BINS))
-        off[rows, place] = confidence - correct
+        by_image = np.column_stack([correct, loss, brier, confidence - correct])
+        means = by_image.mean(0)
         return cls(
-            accuracy=float(correct.mean()),
-            log_loss=float(loss.mean()),
-            brier=float(brier.mean()),
-            calibration_error=expected_calibration_error(bins),
-            by_image=np.column_stack([correct, loss, brier, off]),
+            accuracy=float(means[0]),
+            log_loss=float(means[1]),
+            brier=float(means[2]),
+            overconfidence=float(means[3]),
+            calibration_error=expected_calibration_error(reliability_bins(confidence, correct)),
+            by_image=by_image,
         )
 
 
@@ -78,15 +77,17 @@ def changes(scores: Sequence[Scores], seed: int = 0) -> tuple[dict[str, Change],
     """How the scores of each classifier differ from those of the first.
 
     The images are drawn anew 2,000 times, the same ones for all (each counts as often as a Poisson number says). An
-    interval is the difference plus and minus 1.96 standard deviations over the draws; not their
-    percentiles, since calibration errors of resampled images are too large on average.
+    interval is the difference plus and minus 1.96 standard deviations over the draws. There is none for the
+    expected calibration error: observed ones are too large, the more so the fewer the images and the better the
+    calibration, and intervals made in this way covered the true difference in 75 to 95 % of trials with 400 to
+    2,500 images.
 
     Args:
         scores: of two or more classifiers on the same images.
         seed: of the draws.
 
     Returns:
-        For every classifier but the first: ``accuracy``, ``log_loss``, ``brier`` and ``calibration_error``.
+        For every classifier but the first: ``accuracy``, ``log_loss``, ``brier`` and ``overconfidence``.
 
     References:
         Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13; the Poisson numbers: Chamandy et
@@ -102,13 +103,12 @@ def changes(scores: Sequence[Scores], seed: int = 0) -> tuple[dict[str, Change],
         sums = times @ columns / np.maximum(times.sum(1, keepdims=True), 1)
         drawn.append(sums.reshape(len(sums), len(scores), -1))
     means = np.concatenate(drawn)
-    values = np.concatenate([means[..., :3], np.abs(means[..., 3:]).sum(-1, keepdims=True)], axis=-1)
-    spread = 1.96 * (values[:, 1:] - values[:, :1]).std(axis=0, ddof=1)
+    spread = 1.96 * (means[:, 1:] - means[:, :1]).std(axis=0, ddof=1)
 
     def change(number: int, column: int, name: str) -> Change:
         before, after = float(getattr(scores[0], name)), float(getattr(scores[number], name))
         half = float(spread[number - 1, column])
         return Change(before, after, (after - before - half, after - before + half))
 
-    names = ("accuracy", "log_loss", "brier", "calibration_error")
+    names = ("accuracy", "log_loss", "brier", "overconfidence")
     return tuple({name: change(n, k, name) for k, name in enumerate(names)} for n in range(1, len(scores)))

@@ -28,7 +28,7 @@ class Contender:
         epochs: passes over the training images.
         accuracy: on the test images, with its 95 % ``interval``.
         train_accuracy, val_accuracy: on the other splits.
-        log_loss, brier, calibration_error: see :class:`rung.evaluation.bootstrap.Scores`.
+        log_loss, brier, overconfidence, calibration_error: see :class:`rung.evaluation.bootstrap.Scores`.
 
     What a run does not tell is None.
     """
@@ -49,6 +49,7 @@ class Contender:
     val_accuracy: float
     log_loss: float
     brier: float
+    overconfidence: float
     calibration_error: float
 
 
@@ -73,7 +74,7 @@ class Against:
         name: of the run.
         accuracy: the paired difference, with McNemar's p-value.
         p_value: that p-value adjusted for the number of runs compared with the first (Holm).
-        scores: how ``accuracy`` (a second opinion, by bootstrap), ``log_loss``, ``brier`` and ``calibration_error``
+        scores: how ``accuracy`` (a second opinion, by bootstrap), ``log_loss``, ``brier`` and ``overconfidence``
             differ.
         classes: the classes that occur in the test split, in their order.
         gained: positions in the test split of images that only this run gets right, the clearest first.

@@ -184,6 +184,7 @@ def _contender(name: str, answers: _Answers, scores: Scores) -> Contender:
         val_accuracy=evaluation.val_accuracy,
         log_loss=scores.log_loss,
         brier=scores.brier,
+        overconfidence=scores.overconfidence,
         calibration_error=scores.calibration_error,
     )
 
