@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rung.climb import Climb, climb
     from rung.data import load
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
@@ -28,6 +29,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "rung.data",
     "train": "rung.pipeline",
+    "climb": "rung.climb",
+    "Climb": "rung.climb",
     "resume": "rung.pipeline",
     "evaluate": "rung.pipeline",
     "compare": "rung.pipeline",
@@ -44,12 +47,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "Climb",
     "DataError",
     "ImageClassifier",
     "Run",
     "RunError",
     "RungError",
     "UsageError",
+    "climb",
     "compare",
     "diagnose",
     "evaluate",

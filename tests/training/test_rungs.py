@@ -20,7 +20,7 @@ from rung.training.recipe import Recipe
 from rung.training.rungs import LADDER, in_rounds, rung_named, rung_recipe
 
 PROBE = Probe(0.4, 0.4, 1000)
-TRAINED = [rung.name for rung in LADDER if rung.recipe]
+TRAINED = [rung.name for rung in LADDER if rung.add]
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_each_rung_changes_one_thing(dataset: Dataset) -> None:
     recipes = [rung_named(name).recipe(dataset, PROBE).to_dict() for name in TRAINED]
     for below, above in pairwise(recipes):
         changed = {name for name in below if below[name] != above[name]}
-        assert changed in ({"network"}, {"augmentation"}, {"rounds", "keep_best"})
+        assert changed in ({"network"}, {"network", "adam_rate"}, {"augmentation"}, {"rounds", "keep_best"})
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -7,6 +7,7 @@ application when it is imported. The order of the imports is the order in ``rung
 # isort: off
 from rung.cli.app import main
 from rung.cli import train
+from rung.cli import climb
 from rung.cli import evaluate
 from rung.cli import compare
 from rung.cli import diagnose
@@ -15,4 +16,4 @@ from rung.cli import export
 from rung.cli import serve
 # isort: on
 
-__all__ = ["compare", "diagnose", "evaluate", "export", "main", "predict", "serve", "train"]
+__all__ = ["climb", "compare", "diagnose", "evaluate", "export", "main", "predict", "serve", "train"]

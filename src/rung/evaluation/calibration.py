@@ -52,6 +52,13 @@ def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float:
     return sum(b.count * abs(b.accuracy - b.confidence) for b in bins) / max(images, 1)
 
 
+def at_temperature(probabilities: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float32]:
+    """What probabilities (N, K) at temperature 1 become at another one, above 0."""
+    logits = np.log(np.clip(probabilities.astype(np.float64), 1e-12, None)) / temperature
+    scaled = np.exp(logits - logits.max(1, keepdims=True))
+    return np.asarray(scaled / scaled.sum(1, keepdims=True), np.float32)
+
+
 def fit_temperature(probabilities: npt.NDArray[np.floating], labels: npt.NDArray[np.int64]) -> float:
     """The temperature that makes a model's probabilities fit best, in log loss, to images it has not learnt from.
 

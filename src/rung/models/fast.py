@@ -29,6 +29,9 @@ class FastConfig:
         stem_filters: how many principal components of the patches are kept, at most; the stem has
             twice as many channels, one for each sign.
         shortcuts: whether a convolution with as many inputs as outputs is added to its input.
+        whitening: whether the stem is that of the training images' patches, and frozen; else it learns like any other.
+        norm: whether there is batch normalisation; else convolutions have a bias.
+        pooling: whether sides are halved by max pooling; else by convolutions of stride 2.
     """
 
     name: ClassVar[str] = "fast"
@@ -38,6 +41,9 @@ class FastConfig:
     stem_stride: int = 1
     stem_filters: int = 24
     shortcuts: bool = False
+    whitening: bool = True
+    norm: bool = True
+    pooling: bool = True
 
     def build(self, image_size: tuple[int, int], channels: int, classes: int) -> FastNetwork:
         return FastNetwork(self, image_size, channels, classes)
@@ -45,7 +51,8 @@ class FastConfig:
     def __str__(self) -> str:
         stages = " | ".join("-".join(map(str, widths)) for widths in self.stages)
         shortcuts = ", shortcuts" if self.shortcuts else ""
-        return f"fast {stages} (whitening {self.stem_size}×{self.stem_size}, stride {self.stem_stride}{shortcuts})"
+        stem = "whitening" if self.whitening else "stem"
+        return f"fast {stages} ({stem} {self.stem_size}×{self.stem_size}, stride {self.stem_stride}{shortcuts})"
 
 
 class Whitening(nn.Conv2d):
@@ -84,14 +91,19 @@ class ConvBlock(nn.Module):
 
     activation: ClassVar[str] = "relu"
 
-    def __init__(self, inputs: int, outputs: int, pool: bool, shortcut: bool) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, pool: bool, shortcut: bool, norm: bool = True, max_pool: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        stride = 2 if pool and not max_pool else 1
+        self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not norm)
         # Passing the input through at the start lets the gradient reach every layer from the first step.
         nn.init.dirac_(self.conv.weight[: min(inputs, outputs)].data)
-        self.norm = nn.BatchNorm2d(outputs, momentum=0.4)
-        self.norm.weight.requires_grad_(False)
-        self.pool = pool
+        self.norm: nn.Module = nn.Identity()
+        if norm:
+            self.norm = nn.BatchNorm2d(outputs, momentum=0.4)
+            self.norm.weight.requires_grad_(False)
+        self.pool = pool and max_pool
         self.shortcut = shortcut
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
@@ -117,6 +129,8 @@ class FastNetwork(nn.Module):
         side = min(image_size)
         stem_size = min(config.stem_size, side)
         self.stem = Whitening(channels, stem_size, config.stem_stride, config.stem_filters)
+        self.whitening = config.whitening
+        self.stem.weight.requires_grad_(not config.whitening)
         side = (side - stem_size) // config.stem_stride + 1
         blocks: list[nn.Module] = []
         inputs = self.stem.out_channels
@@ -125,7 +139,7 @@ class FastNetwork(nn.Module):
             for place, outputs in enumerate(widths):
                 pool = place == 0 and stage >= len(config.stages) - poolings
                 shortcut = config.shortcuts and not pool and inputs == outputs
-                blocks.append(ConvBlock(inputs, outputs, pool, shortcut))
+                blocks.append(ConvBlock(inputs, outputs, pool, shortcut, config.norm, config.pooling))
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(inputs, classes, bias=False)
@@ -134,7 +148,8 @@ class FastNetwork(nn.Module):
 
     def initialise(self, images_NCHW: Tensor) -> None:
         """Fit the whitening stem to normalised training images, float (N, C, H, W)."""
-        self.stem.initialise(images_NCHW)
+        if self.whitening:
+            self.stem.initialise(images_NCHW)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
         x_NCHW = F.relu_(self.stem(x_NCHW))

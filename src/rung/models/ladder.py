@@ -91,8 +91,9 @@ class DeepConfig:
 class StagesConfig:
     """What the rungs from ``pooled`` on share: stages of convolutions, then one dense layer.
 
-    Each stage ends with the maximum of every 2×2 positions, as long as three a side remain. The next one then sees
-    twice as far, costs a quarter, and does not mind where exactly something was.
+    The first convolution of a stage is followed by the maximum of every 2×2 positions, as long as three a side remain.
+    What comes behind then sees twice as far, costs a quarter, and does not mind where exactly something was. The
+    maximum is taken before normalisation and ReLU: that leaves less for them to do.
 
     Attributes:
         stages: for each stage the filters of its convolutions.
@@ -106,7 +107,7 @@ class StagesConfig:
 
     name: ClassVar[str] = "stages"
 
-    stages: tuple[tuple[int, ...], ...] = ((32,), (64, 64), (128, 128))
+    stages: tuple[tuple[int, ...], ...] = ((32, 32), (64, 64), (128, 128))
     dropout: float = 0.0
     norm: bool = False
     shortcuts: bool = False
@@ -120,12 +121,14 @@ class StagesConfig:
                     convolution, size = entrance(image_size, channels, outputs, bias=not self.norm)
                 else:
                     convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=not self.norm)
-                block = [convolution, *([nn.BatchNorm2d(outputs)] if self.norm else []), nn.ReLU(inplace=True)]
+                block: list[nn.Module] = [convolution]
+                if place == 0 and min(size) >= 6:
+                    block.append(nn.MaxPool2d(2))
+                    size = size[0] // 2, size[1] // 2
+                block += [nn.BatchNorm2d(outputs)] if self.norm else []
+                block.append(nn.ReLU(inplace=True))
                 layers += [Shortcut(*block)] if self.shortcuts and place and inputs == outputs else block
                 inputs = outputs
-            if min(size) >= 6:
-                layers.append(nn.MaxPool2d(2))
-                size = size[0] // 2, size[1] // 2
         layers.append(nn.Flatten())
         if self.dropout:
             layers.append(nn.Dropout(self.dropout))

@@ -240,43 +240,31 @@ class _Training:
     ) -> None:
         from rung.pipeline.afterwards import precision_of
         from rung.pipeline.interrupts import catch_interrupts
-        from rung.pipeline.recorder import Recorder
-        from rung.training.checkpoint import load_checkpoint
-        from rung.training.session import new_state, steps_per_epoch, total_steps, train
+        from rung.pipeline.stages import start_or_load, train_and_record
+        from rung.training.session import steps_per_epoch, total_steps
 
         epochs, seconds, after = self._planned(run)
-        speed = epochs * len(dataset.train) / max(seconds, 1e-9)
         precision = precision_of(run)
-        state = new_state(recipe, dataset, device, self.settings.seed)
         self._resumed = resumed
-        if resumed:
-            damage = load_checkpoint(run.path / CHECKPOINT, state)
-            if damage is not None:
-                self.display.message(f"Going on from the checkpoint before the last: {damage}.")
+        state = start_or_load(run, dataset, recipe, device, self.settings.seed, resumed, self.display)
         clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds, after)
 
         with catch_interrupts() as interrupted:
-            with Recorder(
+            train_and_record(
                 run,
+                state,
+                dataset,
+                recipe,
                 clock,
-                self.display,
-                steps_per_epoch=steps_per_epoch(dataset, recipe),
-                seconds_after=after,
-                planned_speed=speed,
+                epochs=epochs,
+                seconds=seconds,
+                after=after,
+                timed=self.settings.budget is not None,
+                seed=self.settings.seed,
+                precision=precision,
+                display=self.display,
                 interrupted=interrupted,
-            ) as recorder:
-                train(
-                    state,
-                    dataset,
-                    recipe,
-                    clock,
-                    epochs=epochs,
-                    seconds=None if self.settings.budget is None else seconds,
-                    seed=self.settings.seed,
-                    precision=precision,
-                    observer=recorder,
-                    stop=interrupted,
-                )
+            )
             # A Ctrl-C from here on is too late to stop anything but the report.
             status = "interrupted" if interrupted() else "finished"
             self._done("training")

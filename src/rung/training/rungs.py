@@ -5,7 +5,7 @@ A new rung is a function and a line in ``LADDER``, and a network in ``models/lad
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from rung.data.batches import Augmentation
@@ -16,8 +16,6 @@ from rung.models.ladder import DeepConfig, NaiveConfig, StagesConfig
 from rung.training.plan import choose_augmentation, choose_batch_size
 from rung.training.recipe import Recipe
 
-PLAIN = Augmentation(flip=False, translate=0)
-
 
 @dataclass(frozen=True)
 class Rung:
@@ -27,67 +25,97 @@ class Rung:
         name: what ``--rung`` calls it.
         idea: what it adds to the rung below, a phrase.
         purpose: what that is supposed to do, a sentence.
-        remedies: kinds of findings (see :class:`rung.diagnosis.Finding`) that the idea is a remedy for.
-        recipe: how it is trained on some data; None for the top, which the planner makes.
+        remedies: kinds of findings (see :class:`rung.diagnosis.Finding`) that the idea may help against.
+        needs: rungs that must be below it for the idea to make sense.
+        add: puts the idea into the recipe of the rung below; None for the top, which the planner makes.
     """
 
     name: str
     idea: str
     purpose: str
     remedies: tuple[str, ...]
-    recipe: Callable[[Dataset, Probe], Recipe] | None
+    needs: tuple[str, ...]
+    add: Callable[[Recipe, Dataset, Probe], Recipe] | None
+
+    def recipe(self, dataset: Dataset, probe: Probe) -> Recipe | None:
+        """How it is trained on some data, with all the ideas below it; None for the top."""
+        if self.add is None:
+            return None
+        names = [rung.name for rung in LADDER]
+        return compose(names[: names.index(self.name) + 1], dataset, probe)
 
 
-def naive(dataset: Dataset, probe: Probe) -> Recipe:
-    return Recipe(
+def compose(names: Sequence[str], dataset: Dataset, probe: Probe) -> Recipe:
+    """The recipe with the ideas of these rungs, added in this order; the first must be ``"naive"``."""
+    recipe = Recipe(
         network=NaiveConfig(),
-        batch_size=choose_batch_size(len(dataset.train)),
+        batch_size=min(BATCH, choose_batch_size(len(dataset.train))),
         optimizer="adam",
         label_smoothing=0.0,
         rounds=(1.0,),
         keep_best=False,
-        augmentation=PLAIN,
+        augmentation=Augmentation(flip=False, translate=0),
         views=1,
     )
+    for name in names:
+        add = rung_named(name).add
+        assert add is not None
+        recipe = add(recipe, dataset, probe)
+    return recipe
 
 
-def deep(dataset: Dataset, probe: Probe) -> Recipe:
-    return replace(naive(dataset, probe), network=DeepConfig())
+def naive(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    return recipe
 
 
-def pooled(dataset: Dataset, probe: Probe) -> Recipe:
-    return replace(deep(dataset, probe), network=StagesConfig())
+def deep(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    return replace(recipe, network=DeepConfig())
 
 
-def dropout(dataset: Dataset, probe: Probe) -> Recipe:
-    return replace(pooled(dataset, probe), network=StagesConfig(dropout=0.3))
+def pooled(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    return replace(recipe, network=StagesConfig())
 
 
-def batchnorm(dataset: Dataset, probe: Probe) -> Recipe:
-    return replace(dropout(dataset, probe), network=StagesConfig(dropout=0.3, norm=True))
+def dropout(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    return replace(recipe, network=replace(_stages(recipe), dropout=0.1))
 
 
-def augmented(dataset: Dataset, probe: Probe) -> Recipe:
+def batchnorm(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    # What is normalised bears larger steps, which are half of the idea.
+    return replace(recipe, network=replace(_stages(recipe), norm=True), adam_rate=NORMALISED_RATE)
+
+
+def augmented(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
     augmentation, _ = choose_augmentation(dataset, probe)
-    return replace(batchnorm(dataset, probe), augmentation=augmentation)
+    return replace(recipe, augmentation=augmentation)
 
 
-def annealed(dataset: Dataset, probe: Probe) -> Recipe:
-    return replace(augmented(dataset, probe), rounds=ROUNDS, keep_best=True)
+def annealed(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    return replace(recipe, rounds=ROUNDS, keep_best=True)
 
 
-def residual(dataset: Dataset, probe: Probe) -> Recipe:
-    return replace(annealed(dataset, probe), network=StagesConfig(dropout=0.3, norm=True, shortcuts=True))
+def residual(recipe: Recipe, dataset: Dataset, probe: Probe) -> Recipe:
+    return replace(recipe, network=replace(_stages(recipe), shortcuts=True))
 
 
-# Shares of Adam's rate in the rounds of the annealed rungs.
-ROUNDS = (1.0, 0.3, 0.1)
+def _stages(recipe: Recipe) -> StagesConfig:
+    assert isinstance(recipe.network, StagesConfig)
+    return recipe.network
+
+
+# Images a step, at most: half of the planner's, because Adam needs steps more than it needs smooth ones.
+BATCH = 125
+# Adam's rate where there is batch normalisation.
+NORMALISED_RATE = 3e-3
+# Shares of it in the rounds of the annealed rungs.
+ROUNDS = (1.0, 0.5, 0.25, 0.1, 0.03)
 
 LADDER: tuple[Rung, ...] = (
     Rung(
         "naive",
         "one convolution and large dense layers, Adam at a constant rate",
         "It is where many start: enough weights to learn the training images by heart.",
+        (),
         (),
         naive,
     ),
@@ -96,6 +124,7 @@ LADDER: tuple[Rung, ...] = (
         "small convolutions stacked on each other",
         "Layers of shared filters build edges, corners and parts, instead of learning every position by itself.",
         ("overfitting", "weak_architecture"),
+        ("naive",),
         deep,
     ),
     Rung(
@@ -103,6 +132,7 @@ LADDER: tuple[Rung, ...] = (
         "max pooling between the stages",
         "It makes the network indifferent to small shifts, lets it see further, and takes most weights away.",
         ("overfitting", "too_many_parameters"),
+        ("deep",),
         pooled,
     ),
     Rung(
@@ -110,6 +140,7 @@ LADDER: tuple[Rung, ...] = (
         "dropout before the last layer",
         "Features that can be blanked at any moment cannot rely on each other, which makes learning by heart harder.",
         ("overfitting",),
+        ("pooled",),
         dropout,
     ),
     Rung(
@@ -117,6 +148,7 @@ LADDER: tuple[Rung, ...] = (
         "batch normalisation behind every convolution",
         "Every layer gets inputs of the same scale whatever the one below does, so all of them learn faster.",
         ("underfitting", "slow_learning", "dead_units"),
+        ("pooled",),
         batchnorm,
     ),
     Rung(
@@ -124,6 +156,7 @@ LADDER: tuple[Rung, ...] = (
         "training images shifted, and mirrored where that is safe",
         "No image is seen twice alike, so that there is nothing to learn by heart.",
         ("overfitting", "too_little_data"),
+        ("naive",),
         augmented,
     ),
     Rung(
@@ -131,6 +164,7 @@ LADDER: tuple[Rung, ...] = (
         "the learning rate lowered in rounds, each from the best weights so far",
         "Large steps find a good region and small ones its lowest point, where a constant rate keeps jumping about it.",
         ("noisy_training", "learning_rate_too_high"),
+        ("naive",),
         annealed,
     ),
     Rung(
@@ -138,6 +172,7 @@ LADDER: tuple[Rung, ...] = (
         "shortcuts around the convolutions that keep their width",
         "The gradient reaches the lower layers unweakened, and a layer only has to learn what to change.",
         ("underfitting", "vanishing_gradients"),
+        ("pooled",),
         residual,
     ),
     Rung(
@@ -145,6 +180,7 @@ LADDER: tuple[Rung, ...] = (
         "what `rung train` does: whitening, Muon, label smoothing, a rate that falls to zero, averaged views",
         "Every step is made to count: the ideas of the CIFAR-10 speed runs, sized to the time that there is.",
         ("underfitting", "slow_learning"),
+        (),
         None,
     ),
 )
@@ -179,12 +215,12 @@ def rung_recipe(
     if name is None and rates is None:
         return None, ()
     rung = rung_named(name or "annealed")
-    if rung.recipe is None:
+    recipe = rung.recipe(dataset, probe)
+    if recipe is None:
         if rates is not None:
-            others = ", ".join(other.name for other in LADDER if other.recipe)
+            others = ", ".join(other.name for other in LADDER if other.add)
             raise UsageError(f"the rung {rung.name} has a schedule of its own; --rounds is for {others}")
         return None, ()
-    recipe = rung.recipe(dataset, probe)
     reasons = (f"The rung {rung.name} of the ladder: {rung.idea}. {rung.purpose}",)
     return (recipe if rates is None else in_rounds(recipe, rates)), reasons
 

@@ -1,0 +1,46 @@
+"""A climb in plain words: what the model below lacked, what the idea is for, what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rung.climb.results import Difference, StepResult
+
+# Gap between training and validation accuracy from which a model knows its images rather than their classes.
+OVERFITS = 0.05
+
+
+def problem_of(below: StepResult, findings: Sequence[dict[str, Any]]) -> str:
+    """What was wrong with the step below: the first finding of its diagnosis, or what its accuracies say."""
+    for finding in findings:
+        if finding.get("severity") in ("serious", "warning") and finding.get("statement"):
+            return f"{below.name}: {finding['statement']}"
+    train, val = f"{below.train_accuracy:.1%}", f"{below.val_accuracy:.1%}"
+    if below.gap > OVERFITS:
+        return (
+            f"{below.name} gets {train} of its training images right and {val} of new ones: it knows images "
+            "rather than classes."
+        )
+    if below.train_accuracy < 0.95:
+        return f"{below.name} gets only {train} of its own training images right: it has not learnt enough."
+    return f"{below.name} has no clear problem: {train} on training images, {val} on new ones."
+
+
+def verdict(purpose: str, change: Difference | None, down: bool = False) -> str:
+    """What an idea did here, or for a climb down, what it is worth there."""
+    if change is None:
+        return "The measure of all others." if down else "The start."
+    size = f"{100 * abs(change.difference):.1f} points"
+    interval = f"95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    if not change.distinguishable:
+        what = "Taking it away changed" if down else "It did not measurably help here: it changed"
+        return (
+            f"{what} the accuracy by {100 * change.difference:+.1f} points, which is no more than chance ({interval})."
+        )
+    if down:
+        return f"Without it {'the accuracy falls' if change.difference < 0 else 'it gains'} by {size} ({interval})."
+    if change.difference > 0:
+        return f"It helped here: {size} more on validation images ({interval})."
+    return f"It did not help here: it cost {size} ({interval})."
