@@ -30,3 +30,9 @@ def test_worst_first_goes_by_severity_then_by_cost() -> None:
         finding("d", "serious"),
     ]
     assert [each.kind for each in worst_first(found)] == ["d", "c", "b", "a"]
+
+
+def test_what_is_not_a_number_is_none_in_json() -> None:
+    evidence = {"loss": float("nan"), "rows": [1.0, float("inf")], "part": {"name": "a"}}
+    finding = Finding("kind", "note", "A statement.", Remedy("Nothing."), evidence=evidence)
+    assert finding.to_dict()["evidence"] == {"loss": None, "rows": [1.0, None], "part": {"name": "a"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -57,8 +58,9 @@ class Finding:
             raise ValueError(f"{self.severity!r} is not one of {', '.join(SEVERITIES)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings, ready for JSON."""
-        return {**asdict(self), "images": {split: list(positions) for split, positions in self.images.items()}}
+        """Plain lists, numbers and strings, ready for JSON, which has no word for what is not a number: None."""
+        images = {split: list(positions) for split, positions in self.images.items()}
+        return {**asdict(self), "images": images, "evidence": _finite(dict(self.evidence))}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Finding:
@@ -69,6 +71,14 @@ class Finding:
         """
         images = {split: tuple(positions) for split, positions in values["images"].items()}
         return cls(**{**values, "remedy": Remedy(**values["remedy"]), "images": images})
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
