@@ -102,7 +102,7 @@ def one(dataset: Dataset, machine: Machine, arguments: argparse.Namespace, seed:
     asked = out_of_fold(
         flipped, parse_duration(arguments.budget), machine=machine, seed=seed, display=training_display()
     )
-    ranked = wrong_labels.rank(asked.probabilities, asked.labels)
+    ranked = wrong_labels.rank(asked.probabilities, asked.labels, asked.own)
     truth = np.concatenate([dataset.train.labels, dataset.val.labels])
     row: dict[str, Any] = {
         "data": arguments.data,
@@ -114,6 +114,7 @@ def one(dataset: Dataset, machine: Machine, arguments: argparse.Namespace, seed:
         "epochs": asked.epochs,
         "accuracy_out_of_fold": float((asked.probabilities.argmax(1) == truth).mean()),
         "rung": precision(ranked, planted),
+        "rung_unseen_only": precision(wrong_labels.rank(asked.probabilities, asked.labels), planted),
         **by_cleanlab(asked, planted),
     }
     evidence = Evidence(data=arguments.data, classes=dataset.classes, out_of_fold=asked)

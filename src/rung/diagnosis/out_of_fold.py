@@ -14,6 +14,7 @@ from rung.errors import UsageError
 from rung.progress import SilentDisplay, TrainingDisplay
 
 if TYPE_CHECKING:
+    from rung.models.classifier import Classifier
     from rung.training.device import Machine
     from rung.training.loop import TrainingState
     from rung.training.plan import Plan
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 # train. More parts than two are worth it where their networks still get so many passes.
 PASSES = 20.0
 MOST_FOLDS = 5
-# Passes after which a network learns labels by heart, and wrong ones with them.
+# Passes after which a network learns labels by heart, and wrong ones with them; and until which it has hardly begun to,
+# so that what it says about images that it has learnt from counts as well.
 MOST_PASSES = 40.0
+FEW_PASSES = 12.0
 # Images that tell whether a network has died: some of those that it learns from, because the others must stay unseen.
 WATCHED = 500
 _STREAM = 11
@@ -36,6 +39,8 @@ class OutOfFold:
     Attributes:
         probabilities: float32 (N, K), the training images first.
         labels: int64 (N,).
+        own: float32 (N,): log probability of an image's own label, by the networks that have not seen it and, where
+            these were trained for a few passes only, in equal parts by those that have: the least is the most doubtful.
         splits: the name of the split of each image and its position there.
         folds: parts that the images were cut into; as many networks were trained, each on all parts but one.
         epochs: passes of a network over its images, on average.
@@ -45,6 +50,7 @@ class OutOfFold:
 
     probabilities: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    own: npt.NDArray[np.float32]
     splits: tuple[tuple[str, npt.NDArray[np.int64]], ...]
     folds: int
     epochs: float
@@ -112,15 +118,19 @@ def out_of_fold(
     if folds > 2:
         plan = plan_for(folds)
     planned = plan.expected_seconds
-    longest = planned["evaluation"] + planned["training"] * min(1.0, MOST_PASSES / plan.epochs)
+    few = plan.epochs <= FEW_PASSES
+    # The part that was held out, or all images.
+    after = planned["evaluation"] * (folds if few else 1)
+    longest = after + planned["training"] * min(1.0, MOST_PASSES / plan.epochs)
 
     fold_of = _fold_of(joint.labels, folds, seed)
     probabilities = np.full((len(joint), len(dataset.classes)), 1 / len(dataset.classes), np.float32)
+    seen = np.zeros(len(joint), np.float32)
     epochs = 0.0
     for fold in range(folds):
         part = _part(dataset, joint, fold_of == fold)
         now = time.monotonic()
-        clock = TimeClock(now + min(longest, (deadline - now) / (folds - fold)), planned["evaluation"])
+        clock = TimeClock(now + min(longest, (deadline - now) / (folds - fold)), after)
         state = new_state(plan.recipe, part, torch.device(machine.device), seed + fold)
         train(
             state,
@@ -134,17 +144,30 @@ def out_of_fold(
             observer=_Shown(display or SilentDisplay(), fold, folds),
         )
         epochs += state.step / steps_per_epoch(part, plan.recipe) / folds
-        predicted = predict(state.model, part.test, precision=machine.precision)
-        probabilities[fold_of == fold] = np.nan_to_num(predicted, nan=1 / len(dataset.classes))
+
+        def ask(split: Split, model: Classifier = state.model) -> npt.NDArray[np.float32]:
+            # A network that has died knows nothing.
+            return np.nan_to_num(predict(model, split, precision=machine.precision), nan=1 / len(dataset.classes))
+
+        probabilities[fold_of == fold] = ask(part.test)
+        if few:
+            seen[fold_of != fold] += log_own(ask(part.train), part.train.labels) / (folds - 1)
+    own = log_own(probabilities, joint.labels)
     return OutOfFold(
         probabilities,
         joint.labels,
+        ((own + seen) / 2).astype(np.float32) if few else own,
         tuple((split.name, np.arange(len(split))) for split in (dataset.train, dataset.val)),
         folds,
         epochs,
         seconds - (deadline - time.monotonic()),
         str(plan.recipe.network),
     )
+
+
+def log_own(probabilities: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Log probability of each image's own label, float32 (N,)."""
+    return np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-12)).astype(np.float32)
 
 
 def _fold_of(labels: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:

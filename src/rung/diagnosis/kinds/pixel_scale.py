@@ -17,7 +17,7 @@ RATIO = 4.0
 # A channel that never changes, and what another one must do beside it.
 STILL, LIVELY = 0.5, 5.0
 # Distance between the pixel values of two splits, and which part of it inverting one of them must leave.
-DISTANCE, LEFT = 0.08, 0.4
+DISTANCE, LEFT = 0.025, 0.3
 
 CHANNELS = ("red", "green", "blue")
 
