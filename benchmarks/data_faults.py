@@ -27,9 +27,9 @@ import numpy as np
 from rung.budget import parse_duration
 from rung.data import load
 from rung.data.dataset import Dataset, Split
+from rung.data.duplicates import find_duplicates
 from rung.diagnosis import Evidence, examine
 from rung.diagnosis.look import look_at
-from rung.diagnosis.pairs import same_pixels
 from rung.evaluation.intervals import wilson
 
 TRAIN, VAL, TEST = 1200, 240, 350
@@ -274,7 +274,7 @@ def trial(name: str, seed: int, fault: str | None, strength: float, seconds: flo
             images={split.name: len(split) for split in dataset.splits},
             dataset=dataset,
             look=look_at(dataset, seed),
-            duplicates=same_pixels(dataset),
+            duplicates=find_duplicates(dataset.splits).pairs,
             out_of_fold=asked,
         )
     )

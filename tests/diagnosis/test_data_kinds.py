@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from rung.data.dataset import Dataset, Unreadable
+from rung.data.duplicates import Pair, Place
 from rung.diagnosis import Evidence, Finding, examine
 from rung.diagnosis.kinds import kinds
 from rung.diagnosis.kinds.wrong_labels import estimate, rank
 from rung.diagnosis.look import DataLook, Hint, Pixels, TwoSamples
 from rung.diagnosis.out_of_fold import OutOfFold, log_own
-from rung.diagnosis.pairs import Pair
 from rung.training.recordings import Predicted, Recordings
 
 NAMES = ("cat", "dog", "fox")
@@ -27,6 +27,10 @@ def found(kind: str, **parts: Any) -> list[Finding]:
 
 def look(**parts: Any) -> DataLook:
     return DataLook(**{"pixels": {"train": FINE, "test": FINE}, "counts": (500, 500, 500), **parts})
+
+
+def pair(first: tuple[str, int], second: tuple[str, int], similarity: float = 1.0) -> Pair:
+    return Pair(Place(*first), Place(*second), similarity, exact=similarity == 1)
 
 
 def answers(labels: np.ndarray, right: float = 0.9, classes: int = 3, seed: int = 0) -> np.ndarray:
@@ -103,6 +107,58 @@ def test_right_labels_that_are_hard_are_not_called_wrong(labels: np.ndarray) -> 
     assert found("wrong_labels", out_of_fold=oof(labels, answers(labels, 0.75))) == []
 
 
+def test_too_few_images_to_count_on(labels: np.ndarray) -> None:
+    noisy, _ = flipped(labels[:200], 0.2)
+    assert estimate(answers(labels[:200]), noisy) is None
+    assert len(rank(answers(labels[:200]), noisy)) > 30
+
+
+def test_wrong_labels_of_a_run_come_from_what_it_recorded(labels: np.ndarray) -> None:
+    noisy, chosen = flipped(labels, 0.1)
+    val = Predicted(answers(labels), noisy, np.arange(2000))
+    losses = np.full((8, 3000), 0.2, np.float16)
+    losses[:, :300] = 4
+    losses[2, 5] = np.nan
+    (finding,) = found("wrong_labels", val=val, recordings=Recordings(image_losses=losses))
+    train = finding.images["train"]
+    assert set(train[:250]) <= set(range(300))
+    assert np.isin(finding.images["val"], chosen).mean() > 0.7
+    assert ["train", train[0], None] == finding.evidence["suspects"][0][:3]
+
+
+# --- other labels --------------------------------------------------------------------------------
+
+
+def test_shuffled_labels(labels: np.ndarray) -> None:
+    probabilities = np.random.default_rng(0).dirichlet([1, 1, 1], 2000).astype(np.float32)
+    (finding,) = found("shuffled_labels", out_of_fold=oof(labels, probabilities))
+    assert finding.severity == "serious"
+    assert found("shuffled_labels", out_of_fold=oof(labels, answers(labels, 0.45))) == []
+    assert found("shuffled_labels", out_of_fold=oof(labels[:300], probabilities[:300])) == []
+    # What follows from it is not told in findings of its own.
+    everything = examine(Evidence(classes=NAMES, out_of_fold=oof(labels, probabilities), settings={"data": "x"}))
+    assert [each.kind for each in everything] == ["shuffled_labels"]
+
+
+def test_indistinct_classes(labels: np.ndarray) -> None:
+    twins = np.where(labels == 2, np.random.default_rng(0).integers(1, 3, 2000), labels)
+    twins = np.where(labels == 1, np.random.default_rng(1).integers(1, 3, 2000), twins)
+    (finding,) = found("indistinct_classes", out_of_fold=oof(twins, answers(labels, 0.95)))
+    assert finding.evidence["classes"] == ["dog", "fox"]
+    assert "a coin" in finding.statement
+    assert found("indistinct_classes", out_of_fold=oof(labels, answers(labels, 0.7))) == []
+
+
+def test_class_imbalance(labels: np.ndarray) -> None:
+    (finding,) = found("class_imbalance", look=look(counts=(1000, 400, 100)))
+    assert finding.severity == "note"
+    assert "cat has 1,000 images to learn from, fox 100, 10 times fewer" in finding.statement
+    known = oof(labels, answers(np.where(labels == 2, 0, labels), 0.95))
+    (finding,) = found("class_imbalance", look=look(counts=(1000, 400, 100)), out_of_fold=known)
+    assert finding.severity == "warning"
+    assert found("class_imbalance", look=look(counts=(400, 300, 100))) == []
+
+
 def test_too_few_images() -> None:
     (finding,) = found("too_few_images", look=look(counts=(30, 20, 40)))
     assert "three quarters of the 3 classes have 35 images or fewer" in finding.statement
@@ -162,10 +218,10 @@ def test_a_shortcut_is_reported_where_it_is_smallest() -> None:
 def test_leaked_test_images(make_dataset: Callable[..., Dataset]) -> None:
     dataset = make_dataset(300)
     pairs = (
-        Pair(("train", 7), ("test", 3), False, 0.93),
-        Pair(("test", 4), ("train", 8), True),
-        Pair(("val", 1), ("test", 4), True),
-        Pair(("train", 1), ("train", 2), True),
+        pair(("train", 8), ("test", 4)),
+        pair(("val", 1), ("test", 4)),
+        pair(("train", 1), ("train", 2)),
+        pair(("train", 7), ("test", 3), 0.93),
     )
     labels = np.zeros(100, np.int64)
     test = Predicted(np.eye(3, dtype=np.float32)[np.r_[1, 0, 1, 0, 0, [0] * 95]], labels, np.arange(100))
@@ -186,13 +242,13 @@ def test_duplicates_with_different_labels(make_dataset: Callable[..., Dataset]) 
     dataset = make_dataset(300)
     first = int(np.flatnonzero(dataset.train.labels == 0)[0])
     other, same = int(np.flatnonzero(dataset.train.labels == 1)[0]), int(np.flatnonzero(dataset.train.labels == 0)[1])
-    pairs = (Pair(("train", first), ("train", same), True), Pair(("train", first), ("train", other), True))
+    pairs = (pair(("train", first), ("train", same)), pair(("train", first), ("train", other)))
     (finding,) = found("contradictory_duplicates", duplicates=pairs, dataset=dataset)
     assert finding.evidence["pairs"] == [[["train", first], ["train", other]]]
     assert finding.statement.startswith("1 pair of images")
     # A test label is nobody's business here, and one near duplicate is not enough.
-    assert found("contradictory_duplicates", duplicates=(Pair(("train", 0), ("test", 0), True),), dataset=dataset) == []
-    near = (Pair(("train", first), ("train", other), False, 0.9),)
+    assert found("contradictory_duplicates", duplicates=(pair(("train", 0), ("test", 0)),), dataset=dataset) == []
+    near = (pair(("train", first), ("train", other), 0.9),)
     assert found("contradictory_duplicates", duplicates=near, dataset=dataset) == []
 
 

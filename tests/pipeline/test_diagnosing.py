@@ -34,7 +34,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory, fill_folder: Callable[..., 
 
 def test_a_diagnosis_of_data(faulty: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in faulty.rglob("*")}
-    found = diagnose(faulty, "12s", out=tmp_path / "out", threads=1)
+    found = diagnose(faulty, "40s", out=tmp_path / "out", threads=1)
     kinds = [finding.kind for finding in found.findings]
     assert {"leaked_test_images", "contradictory_duplicates", "unreadable_images"} <= set(kinds)
     assert "shuffled_labels" not in kinds

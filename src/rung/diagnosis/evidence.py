@@ -14,9 +14,9 @@ from rung.training.recordings import Predicted, Recordings
 
 if TYPE_CHECKING:
     from rung.data.dataset import Dataset
+    from rung.data.duplicates import Pair
     from rung.diagnosis.look import DataLook
     from rung.diagnosis.out_of_fold import OutOfFold
-    from rung.diagnosis.pairs import Pair
     from rung.evaluation.result import Evaluation
 
 
@@ -42,7 +42,7 @@ class Evidence:
         dataset: the images, where they are at hand.
         look: what simple measurements say about them.
         out_of_fold: predictions of training and validation images by networks that have not seen them.
-        duplicates: pairs of images that are the same, or nearly; None where nobody looked.
+        duplicates: pairs of images that are the same, or nearly, the most alike first; None where nobody looked.
         test: predictions of the test images, where it has been read. Nothing may be chosen by them.
         lists: the folder that lists of images are written to.
     """

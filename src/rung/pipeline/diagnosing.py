@@ -19,12 +19,15 @@ from rung.storage import write_atomically
 
 if TYPE_CHECKING:
     from rung.data import Dataset
+    from rung.data.duplicates import Pair
     from rung.diagnosis import Finding
     from rung.diagnosis.out_of_fold import OutOfFold
 
 DEFAULT_BUDGET = "1m"
 # Seconds for the report and the files, and below which training networks to ask is not worth the attempt.
 REPORT_SECONDS, LEAST_SECONDS = 1.5, 3.0
+# Seconds that the search for near copies takes among 60,000 images on two cores, and the share of the time that it may.
+NEAR_SECONDS, NEAR_SHARE = 15.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -101,10 +104,10 @@ def diagnose(
 
 
 def _of_run(run: Run, display: TrainingDisplay, seed: int) -> Diagnosis:
+    from rung.data.duplicates import find_duplicates
     from rung.diagnosis import evidence_of, examine
     from rung.diagnosis.lists import lists_of
     from rung.diagnosis.look import look_at
-    from rung.diagnosis.pairs import same_pixels
     from rung.pipeline.afterwards import dataset_of, report
 
     try:
@@ -115,7 +118,10 @@ def _of_run(run: Run, display: TrainingDisplay, seed: int) -> Diagnosis:
     evidence = replace(evidence_of(run, dataset), lists=str(run.path))
     if dataset is not None:
         evidence = replace(
-            evidence, look=look_at(dataset, seed), duplicates=same_pixels(dataset), test=_test_predictions(run)
+            evidence,
+            look=look_at(dataset, seed),
+            duplicates=find_duplicates(dataset.splits, progress=display.progress).pairs,
+            test=_test_predictions(run),
         )
     findings = examine(evidence)
     run.write_json(FINDINGS, {"findings": [finding.to_dict() for finding in findings]})
@@ -154,7 +160,6 @@ def _of_data(
     from rung.diagnosis import Evidence, examine
     from rung.diagnosis.lists import lists_of
     from rung.diagnosis.look import look_at
-    from rung.diagnosis.pairs import same_pixels
     from rung.report.diagnosis import build_diagnosis_report
     from rung.training.device import choose_device, set_threads
     from rung.training.plan import choose_image_size
@@ -175,7 +180,7 @@ def _of_data(
         images={split.name: len(split) for split in dataset.splits},
         dataset=dataset,
         look=look_at(dataset, seed),
-        duplicates=same_pixels(dataset),
+        duplicates=_duplicates(dataset, deadline, display),
         lists=str(folder),
     )
     asked, note = _ask(dataset, deadline, str(chosen), seed, display)
@@ -189,6 +194,16 @@ def _of_data(
     page = build_diagnosis_report(dataset, findings, about, list(lists))
     write_atomically(folder / REPORT, page.encode("utf-8", "replace"))
     return Diagnosis(folder, findings, tuple(folder / name for name in lists), folder / REPORT)
+
+
+def _duplicates(dataset: Dataset, deadline: float, display: TrainingDisplay) -> tuple[Pair, ...]:
+    """Near copies as well, where there is time for them: their search grows with the square of the images."""
+    from rung.data.duplicates import MOST, find_duplicates
+
+    images = sum(len(split) for split in dataset.splits)
+    needed = NEAR_SECONDS * (min(images, MOST) / 60_000) ** 2
+    near = needed < NEAR_SHARE * (deadline - time.monotonic())
+    return find_duplicates(dataset.splits, near=near, progress=display.progress).pairs
 
 
 def _ask(

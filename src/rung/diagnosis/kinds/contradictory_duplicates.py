@@ -23,18 +23,17 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     found = [
         pair
         for pair in evidence.duplicates
-        if pair.first[0] in labels
-        and pair.second[0] in labels
-        and labels[pair.first[0]][pair.first[1]] != labels[pair.second[0]][pair.second[1]]
+        if pair.first.split in labels
+        and pair.second.split in labels
+        and labels[pair.first.split][pair.first.position] != labels[pair.second.split][pair.second.position]
     ]
     exact = sum(pair.exact for pair in found)
     if not exact and len(found) < LEAST:
         return
-    found.sort(key=lambda pair: (not pair.exact, -pair.alike))
     places = list(dict.fromkeys(place for pair in found for place in (pair.first, pair.second)))
     images: dict[str, list[int]] = {}
-    for split, position in places:
-        images.setdefault(split, []).append(position)
+    for place in places:
+        images.setdefault(place.split, []).append(place.position)
     total = len(dataset.train) + len(dataset.val)
     path = evidence.list_path(LIST)
     yield Finding(
@@ -52,8 +51,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         ),
         cost=len(found) / total / 2,
         evidence={
-            "pairs": [[list(pair.first), list(pair.second)] for pair in found],
-            "alike": [round(pair.alike, 4) for pair in found],
+            "pairs": [[[place.split, place.position] for place in (pair.first, pair.second)] for pair in found],
+            "alike": [round(pair.similarity, 4) for pair in found],
             "exact": exact,
         },
         images={split: tuple(positions) for split, positions in images.items()},

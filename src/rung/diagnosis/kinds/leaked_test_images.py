@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rung.data.duplicates import Pair, Place
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
-from rung.diagnosis.pairs import Pair, Place
 from rung.evaluation.intervals import wilson
 
 EXPLAINS: frozenset[str] = frozenset()
@@ -27,10 +27,10 @@ def across(pairs: tuple[Pair, ...]) -> list[tuple[Place, Place, Pair]]:
     """The pairs of a test image and another one, as (test image, other image, pair), the most alike first."""
     found = []
     for pair in pairs:
-        places = sorted((pair.first, pair.second), key=lambda place: place[0] != "test")
-        if places[0][0] == "test" != places[1][0]:
+        places = sorted((pair.first, pair.second), key=lambda place: place.split != "test")
+        if places[0].split == "test" != places[1].split:
             found.append((places[0], places[1], pair))
-    return sorted(found, key=lambda item: (not item[2].exact, -item[2].alike))
+    return found
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -38,18 +38,18 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     if not evidence.duplicates:
         return
     found = across(evidence.duplicates)
-    leaked = list(dict.fromkeys(position for (_, position), _, _ in found))
+    leaked = list(dict.fromkeys(test.position for test, _, _ in found))
     total = evidence.images.get("test") or (evidence.look.sizes.get("test", 0) if evidence.look else 0)
     if not total or len(leaked) < max(1.0, SHARE * total):
         return
-    exact = len({position for (_, position), _, pair in found if pair.exact})
+    exact = len({test.position for test, _, pair in found if pair.exact})
     share = len(leaked) / total
     copies = list(dict.fromkeys(other for _, other, _ in found))
     path = evidence.list_path(LIST)
     accuracy, figures = _without(evidence, leaked)
     images: dict[str, list[int]] = {"test": leaked}
-    for split, position in copies:
-        images.setdefault(split, []).append(position)
+    for copy in copies:
+        images.setdefault(copy.split, []).append(copy.position)
     yield Finding(
         kind="leaked_test_images",
         severity="serious" if share > SERIOUS else "warning" if share > 0.05 or exact > 0.01 * total else "note",
@@ -66,8 +66,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         evidence={
             "share": share,
             "exact": exact,
-            "pairs": [[list(test), list(other)] for test, other, _ in found],
-            "alike": [round(pair.alike, 4) for _, _, pair in found],
+            "pairs": [[[place.split, place.position] for place in places] for *places, _ in found],
+            "alike": [round(pair.similarity, 4) for _, _, pair in found],
             **figures,
         },
         images={split: tuple(positions) for split, positions in images.items()},
