@@ -140,5 +140,5 @@ def test_known_data_is_complete() -> None:
     assert set(KNOWN) == {"digits", "cifar10", "cifar100", "mnist", "fashion-mnist"}
     for known in KNOWN.values():
         for download in known.downloads:
-            assert len(download.md5) == 32
+            assert len(download.digest) == 32
             assert all(url.endswith(download.file) for url in download.urls)

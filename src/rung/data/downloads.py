@@ -65,7 +65,7 @@ def _fetch_file(download: Download, folder: Path, progress: Progress) -> None:
             try:
                 pooch.retrieve(
                     url,
-                    known_hash=f"md5:{download.md5}",
+                    known_hash=f"{download.algorithm}:{download.digest}",
                     fname=download.file,
                     path=folder,
                     downloader=_Resuming(part, progress),

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Download:
-    """A file on the network. ``urls`` are tried in their order."""
+    """A file on the network. ``urls`` are tried in their order; ``digest`` is its checksum by ``algorithm``."""
 
     file: str
     urls: tuple[str, ...]
-    md5: str
+    digest: str
+    algorithm: str = "md5"
 
 
 @dataclass(frozen=True)
