@@ -2,7 +2,7 @@
 
     python benchmarks/predicting.py RUN [--images 5000] [--side 0] [--kind png]
 
-Writes image files of the run's own size (or of ``--side`` pixels) to a temporary folder and measures, in images a second:
+Writes image files of the run's own size (or of ``--side`` pixels) to a temporary folder and measures images a second:
 decoding alone with one thread and with one a core, the network alone, and both together. Prints a JSON object.
 """
 
