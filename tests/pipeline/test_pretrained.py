@@ -35,7 +35,9 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return train(photographs, epochs=0.5, image_size=40, pretrained="always", out=tmp_path_factory.mktemp("run") / "a")
+    return train(
+        photographs, epochs=0.5, image_size=40, pretrained="always", folds=2, out=tmp_path_factory.mktemp("run") / "a"
+    )
 
 
 def test_a_head_on_what_imagenet_taught(run: Run) -> None:
@@ -57,6 +59,13 @@ def test_the_report_says_that_it_stands_on_imagenet(run: Run) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "had learnt from 1.28 million photographs of ImageNet" in page
     assert "trained from scratch" not in page
+
+
+def test_folds_judge_all_images(run: Run) -> None:
+    found = run.info["folds"]
+    assert found["images"] == sum(run.info["data"]["images"].values()) == 32
+    assert found["interval"][0] <= found["accuracy"] <= found["interval"][1]
+    assert "Cross-validated on all 32 images" in (run.path / "report.html").read_text(encoding="utf-8")
 
 
 def test_onnx_resizes_as_the_network_does(run: Run) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from rung.training.head import STRENGTHS, Features, _fit, choose_strength, fit_head, folds
+from rung.training.head import STRENGTHS, Features, choose_strength, fit_head, fit_with, folds
 
 
 def _features(images: int, width: int, classes: int, noise: float, sides: int = 1, seed: int = 0) -> Features:
@@ -21,7 +21,7 @@ def _features(images: int, width: int, classes: int, noise: float, sides: int = 
 @pytest.mark.parametrize("width", [12, 200])
 def test_it_is_the_logistic_regression_of_scikit_learn(width: int) -> None:
     features = _features(90, width, 3, 2.0)
-    head = _fit(features, 3, (width,), (1.0,))[0]
+    head = fit_with(features, 3, (width,), (1.0,))[0]
     rows, labels = features.to_learn()
     inputs = (rows - rows.mean(0)) / (rows.std(0) + 1e-3) / width**0.5
     theirs = LogisticRegression(C=1.0, tol=1e-8, max_iter=1000).fit(inputs.numpy(), labels.numpy())

@@ -47,6 +47,9 @@ def train(
     pretrained: Annotated[
         str, typer.Option(help="auto, always or never: start from a network that knows photographs.")
     ] = "auto",
+    folds: Annotated[
+        int | None, typer.Option(help="Estimate the accuracy by so many folds of all images as well.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -78,6 +81,7 @@ def train(
             augment=augment,
             width=width,
             pretrained=pretrained,
+            folds=folds,
             display=display,
             started=STARTED,
         )

@@ -18,6 +18,7 @@ MOST_EPOCHS = 1e6
 # Every run cuts its validation and test splits in the same places, whatever its own seed.
 SPLIT_SEED = 0
 MOST_PIXELS = 1024
+MOST_FOLDS = 100
 PRETRAINED = ("auto", "always", "never")
 PRECISIONS = ("float32", "bfloat16")
 # Settings that change the recipe, as rung.training.adjustments.Adjustments has them.
@@ -45,6 +46,7 @@ class Settings:
     augment: str | None = None
     width: float | None = None
     pretrained: str = "auto"
+    folds: int | None = None
 
     def command(self) -> str:
         """The command line that does the same."""
@@ -60,6 +62,7 @@ class Settings:
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
         words += ["--pretrained", self.pretrained] if self.pretrained != "auto" else []
+        words += ["--folds", str(self.folds)] if self.folds else []
         words += ["--device", self.device] if self.device != "auto" else []
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
         # Images that were not given as a list are in the one that the run writes.
@@ -86,6 +89,7 @@ def check_settings(
     augment: str | None = None,
     width: float | None = None,
     pretrained: str = "auto",
+    folds: int | None = None,
 ) -> Settings:
     """The settings, if they make sense.
 
@@ -115,6 +119,8 @@ def check_settings(
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")
     if pretrained not in PRETRAINED:
         raise UsageError(f"--pretrained is auto, always or never, not {pretrained!r}")
+    if folds is not None and not 2 <= folds <= MOST_FOLDS:
+        raise UsageError(f"the number of folds must lie between 2 and {MOST_FOLDS}, not {folds}")
     changed = (rung, rounds, rate_scale, batch_size, augment, width)
     if pretrained == "always" and any(value is not None for value in changed):
         raise UsageError(
@@ -139,6 +145,7 @@ def check_settings(
         augment,
         width,
         pretrained,
+        folds,
     )
 
 

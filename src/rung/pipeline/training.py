@@ -50,6 +50,7 @@ def train(
     augment: str | None = None,
     width: float | None = None,
     pretrained: str = "auto",
+    folds: int | None = None,
     display: TrainingDisplay | None = None,
     started: float | None = None,
 ) -> Run:
@@ -83,6 +84,8 @@ def train(
         width: factor of the channels of every layer, 1/16 to 16.
         pretrained: whether to start from a network that knows photographs (needs ``rung[pretrained]``): ``"auto"``
             where that is expected to be better, ``"always"`` or ``"never"``.
+        folds: for a training that starts from a pretrained network: estimate the accuracy, and what twice the images
+            would bring, by that many folds of all images, besides the test split; 2 to 100.
         display: where progress is shown; by default nowhere.
         started: when the budget began to run, on :func:`time.monotonic`'s clock; by default now.
 
@@ -113,6 +116,7 @@ def train(
         augment=augment,
         width=width,
         pretrained=pretrained,
+        folds=folds,
     )
     with _Training(settings, display, started) as training:
         return training.begin(Path(out) if out is not None else None)
@@ -195,6 +199,7 @@ class _Training:
             rounds=settings.rounds,
             adjustments=adjustments,
             pretrained=settings.pretrained,
+            folds=settings.folds,
         )
         self._done("planning")
 
@@ -269,6 +274,7 @@ class _Training:
             status = "interrupted" if interrupted() else "finished"
             self._done("training")
             self._evaluate(run, dataset, state, precision, state.step / steps_per_epoch(dataset, recipe))
+            self._fold(run, dataset, recipe, state, precision)
             self._done("evaluation")
             self._report(run, dataset, status)
 
@@ -329,6 +335,23 @@ class _Training:
                 "images_per_second": evaluation.images_per_second,
             }
         )
+
+    def _fold(self, run: Run, dataset: Dataset, recipe: Recipe, state: TrainingState, precision: str) -> None:
+        from rung.evaluation.folds import estimate
+        from rung.models.pretrained import PretrainedNetwork
+        from rung.training.head import features_of_all
+
+        count, network = self.settings.folds, state.model.network
+        if count is None:
+            return
+        if not isinstance(network, PretrainedNetwork) or network.config.learns != "head":
+            self.display.message("--folds is left out: it is for trainings of a head on a pretrained network.")
+            return
+        features = features_of_all(state.model, dataset, precision, mirrored=recipe.augmentation.flip)
+        found = estimate(features, len(dataset.classes), network.widths, count, self.settings.seed)
+        run.update(folds=found.to_dict())
+        for line in found.lines():
+            self.display.message(line)
 
     def _report(self, run: Run, dataset: Dataset, status: str) -> None:
         from rung.diagnosis import write_findings

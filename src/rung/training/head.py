@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rung.data.dataset import Split
+from rung.data.dataset import Dataset, Split
 from rung.models.classifier import Classifier, autocast
 from rung.models.pretrained import PretrainedNetwork
 
@@ -106,6 +106,12 @@ def features_of(
     return Features(sides_SND, torch.from_numpy(split.labels[order[: sides_SND.shape[1]]]))
 
 
+def features_of_all(model: Classifier, dataset: Dataset, precision: str, *, mirrored: bool) -> Features:
+    """The features of the images of all splits together; arguments as of :func:`features_of`."""
+    parts = [features_of(model, split, precision, mirrored=mirrored) for split in dataset.splits if len(split)]
+    return Features(torch.cat([part.sides for part in parts], 1), torch.cat([part.labels for part in parts]))
+
+
 def fit_head(features: Features, classes: int, widths: Sequence[int], seed: int) -> Head:
     """Logistic regression, as strongly regularised as cross-validation finds best.
 
@@ -121,7 +127,7 @@ def fit_head(features: Features, classes: int, widths: Sequence[int], seed: int)
     if len(features) > CHOOSING:
         fitting = features.at(np.sort(np.random.default_rng((seed, 21)).permutation(len(features))[:CHOOSING]))
     strength = choose_strength(fitting, classes, widths, seed)
-    return _fit(features, classes, widths, (strength,))[0]
+    return fit_with(features, classes, widths, (strength,))[0]
 
 
 def choose_strength(features: Features, classes: int, widths: Sequence[int], seed: int) -> float:
@@ -136,7 +142,7 @@ def choose_strength(features: Features, classes: int, widths: Sequence[int], see
     for held_out in cuts:
         learnt = np.setdiff1d(np.arange(len(features)), held_out)
         unseen = features.at(held_out)
-        for place, head in enumerate(_fit(features.at(learnt), classes, widths, STRENGTHS)):
+        for place, head in enumerate(fit_with(features.at(learnt), classes, widths, STRENGTHS)):
             logits = head.logits(unseen.to_predict())
             losses[place, torch.from_numpy(held_out)] = F.cross_entropy(logits, unseen.labels, reduction="none")
     means = losses.mean(1)
@@ -160,7 +166,7 @@ def folds(labels: npt.NDArray[np.int64], count: int, seed: int) -> list[npt.NDAr
     return [np.flatnonzero(part == number) for number in range(count)]
 
 
-def _fit(features: Features, classes: int, widths: Sequence[int], strengths: Sequence[float]) -> list[Head]:
+def fit_with(features: Features, classes: int, widths: Sequence[int], strengths: Sequence[float]) -> list[Head]:
     """A head for each strength, given in rising order: each starts where the one before it ended."""
     rows, labels = features.to_learn()
     mean, scale = rows.mean(0), rows.std(0) + 1e-3

@@ -131,11 +131,13 @@ def plan_pretrained(
     max_memory: float | None = None,
     seed: int = 0,
     report_seconds: float = REPORT_SECONDS,
+    folds: int | None = None,
 ) -> Plan | None:
     """The plan of a training that starts from a pretrained network; None where starting from nothing is better.
 
     Args:
         mode: ``"auto"`` compares, ``"always"`` does not, ``"never"`` gives None.
+        folds: of a cross-validation of all images that is to follow.
         dataset, probe, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors. ``epochs`` are those of the fine-tuning; with less
             than one the head alone learns.
@@ -156,7 +158,11 @@ def plan_pretrained(
         """Seconds of training and of evaluation; ``passes`` are epochs of fine-tuning."""
         each = forward * side**2
         head = images * sides * each + 1.0 + images / 500
-        return head + images * passes * STEP_PASSES * each, evaluation_seconds(dataset, views, each)
+        judging = evaluation_seconds(dataset, views, each)
+        if folds is not None:
+            everything = sum(map(len, dataset.splits))
+            judging += everything * sides * each + folds * (1.0 + everything / 500)
+        return head + images * passes * STEP_PASSES * each, judging
 
     left = math.inf if seconds is None else MARGIN * (seconds - SETUP_SECONDS - report_seconds)
     best: tuple[float, int, int, float] | None = None

@@ -44,6 +44,7 @@ def plan_training(
     rounds: tuple[float, ...] | None = None,
     adjustments: Adjustments | None = None,
     pretrained: str = "auto",
+    folds: int | None = None,
 ) -> Plan:
     """Look at the data and plan.
 
@@ -52,6 +53,7 @@ def plan_training(
         rounds: its learning rates, round by round, instead of its own; without a rung those of ``annealed``.
         adjustments: changes to the recipe that comes out.
         pretrained: ``"auto"``, ``"always"`` or ``"never"``: whether to start from a network that knows photographs.
+        folds: of a cross-validation that is to follow, if the training starts from such a network.
         dataset, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors.
 
@@ -74,7 +76,7 @@ def plan_training(
 
     if recipe is None:
         if rung is None and not adjustments:
-            started = plan_pretrained(dataset, look, machine, pretrained, **timed())
+            started = plan_pretrained(dataset, look, machine, pretrained, folds=folds, **timed())
             if started is not None:
                 return started
         plan = make_plan(dataset, look, machine, **timed())
