@@ -243,3 +243,12 @@ def test_images_of_another_size(fitted: ImageClassifier) -> None:
         fitted.predict(np.zeros((2, 9, 8), np.uint8))
     with pytest.raises(DataError, match="no images"):
         fitted.predict(np.zeros((0, 8, 8), np.uint8))
+
+
+def test_a_rung_of_the_ladder(pictures: Callable[..., tuple[np.ndarray, np.ndarray]]) -> None:
+    X, y = pictures(90, 3)
+    classifier = ImageClassifier(epochs=6, rung="batchnorm", threads=1).fit(X, y)
+    assert classifier.plan_.recipe.optimizer == "adam" and classifier.plan_.expected_accuracy is None
+    assert classifier.predict(X).shape == (90,)
+    with pytest.raises(UsageError, match="there is no rung 'top'"):
+        ImageClassifier(epochs=1, rung="top", threads=1).fit(X, y)

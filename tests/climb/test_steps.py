@@ -90,6 +90,10 @@ def test_verdicts_say_whether_it_helped() -> None:
 def test_the_problem_is_the_first_finding_or_what_the_accuracies_say() -> None:
     found = [finding("overfitting").to_dict()]
     assert problem_of(result(0.9, 0.6), found) == "deep: There is overfitting."
+    two = [finding("dead_units").to_dict(), *found, finding("stopped_too_early").to_dict()]
+    assert problem_of(result(0.9, 0.6), two, ("overfitting",)) == "deep: There is overfitting."
+    assert problem_of(result(0.9, 0.6), two, ()) == "deep: There is dead_units."
+    assert "has not learnt enough" in problem_of(result(0.6, 0.6), two[2:])
     assert "knows images rather than classes" in problem_of(result(0.9, 0.6), [])
     assert "has not learnt enough" in problem_of(result(0.6, 0.6), [])
     assert "no clear problem" in problem_of(result(0.99, 0.98), [])

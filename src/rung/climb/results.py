@@ -130,11 +130,18 @@ def results(climb: Climb) -> tuple[StepResult, ...]:
             test_interval=None if on_test is None else _interval(on_test),
             change=change,
             test_change=test_change,
-            problem="" if below is None else problem_of(found[below], _findings(runs[below][0])),
+            problem="" if below is None else problem_of(found[below], _findings(runs[below][0]), _remedies(name)),
             verdict=verdict(step["purpose"], change, down),
             helped=None if change is None else change.distinguishable and (change.difference > 0),
         )
     return tuple(found.values())
+
+
+def _remedies(name: str) -> tuple[str, ...]:
+    """The kinds of findings that a step's idea is a remedy for."""
+    from rung.training.rungs import LADDER
+
+    return next((rung.remedies for rung in LADDER if rung.name == name), ())
 
 
 def correct_on_val(run: Run) -> Correct:

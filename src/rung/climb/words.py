@@ -8,15 +8,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rung.climb.results import Difference, StepResult
 
+# Findings about what the climb decides for every training.
+IMPOSED = ("stopped_too_early", "too_few_steps", "wasted_time")
 # Gap between training and validation accuracy from which a model knows its images rather than their classes.
 OVERFITS = 0.05
 
 
-def problem_of(below: StepResult, findings: Sequence[dict[str, Any]]) -> str:
-    """What was wrong with the step below: the first finding of its diagnosis, or what its accuracies say."""
-    for finding in findings:
-        if finding.get("severity") in ("serious", "warning") and finding.get("statement"):
-            return f"{below.name}: {finding['statement']}"
+def problem_of(below: StepResult, findings: Sequence[dict[str, Any]], remedies: Sequence[str] = ()) -> str:
+    """What was wrong with the step below.
+
+    Args:
+        below: that step.
+        findings: its diagnosis, worst first.
+        remedies: kinds of findings that the idea put on it is a remedy for: the first of these is told, or else the
+            first of all that is more than a note, or else what its accuracies say.
+    """
+    real = [f for f in findings if f.get("severity") in ("serious", "warning") and f.get("statement")]
+    # How long a training lasts is the climb's choice.
+    real = [f for f in real if f.get("kind") not in IMPOSED]
+    meant = [f for f in real if f.get("kind") in remedies]
+    if meant or real:
+        return f"{below.name}: {(meant or real)[0]['statement']}"
     train, val = f"{below.train_accuracy:.1%}", f"{below.val_accuracy:.1%}"
     if below.gap > OVERFITS:
         return (

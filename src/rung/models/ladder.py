@@ -19,6 +19,9 @@ from torch import Tensor, nn
 
 # Positions a side that the first convolution leaves of larger images.
 POSITIONS = 32
+# Share of a batch in the running statistics that stand for all images: torch's tenth takes fifty steps to know them,
+# and rounds of a short training have fewer.
+MOMENTUM = 0.3
 # A dense layer has at most so many weights, however many features come to it: 64 MiB.
 LARGEST_DENSE = 2**24
 
@@ -125,7 +128,7 @@ class StagesConfig:
                 if place == 0 and min(size) >= 6:
                     block.append(nn.MaxPool2d(2))
                     size = size[0] // 2, size[1] // 2
-                block += [nn.BatchNorm2d(outputs)] if self.norm else []
+                block += [nn.BatchNorm2d(outputs, momentum=MOMENTUM)] if self.norm else []
                 block.append(nn.ReLU(inplace=True))
                 layers += [Shortcut(*block)] if self.shortcuts and place and inputs == outputs else block
                 inputs = outputs

@@ -133,8 +133,7 @@ def _summary(steps: tuple[StepResult, ...], mode: str) -> str:
         f"{_listed(harmed)} cost accuracy." if harmed else "",
         f"{_listed(nothing)} changed it by no more than chance." if nothing else "",
     ]
-    text = " ".join(filter(None, sentences))
-    return text[:1].upper() + text[1:] if compared else ""
+    return " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences if sentence) if compared else ""
 
 
 def _listed(names: list[str]) -> str:
