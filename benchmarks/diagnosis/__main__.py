@@ -12,8 +12,9 @@ import argparse
 import time
 from pathlib import Path
 
-from benchmarks.diagnosis.judging import judge, read, tables, write
+from benchmarks.diagnosis.judging import Row, judge, matters, read, tables, write
 from benchmarks.diagnosis.plan import trials
+from benchmarks.diagnosis.remedies import try_remedy
 from benchmarks.diagnosis.trials import load, run, save
 
 RESULTS = Path(__file__).parents[1] / "results" / "diagnosis.jsonl"
@@ -23,6 +24,11 @@ STORE = Path("/tmp") / "rung-benchmark-diagnosis"
 def remedied(results: Path) -> Path:
     """Where the rows about remedies are."""
     return results.with_name(f"{results.stem}-remedies{results.suffix}")
+
+
+def matter_for_remedy(row: Row) -> bool:
+    """Whether one fault was planted that matters, and what was found first has a remedy that trains again."""
+    return len(row["faults"]) == 1 and matters(row) and bool(row["remedy"])
 
 
 def main() -> None:
@@ -43,6 +49,19 @@ def main() -> None:
             print(f"{done + 1}/{len(todo)} {planted.key}", flush=True)
     elif arguments.command == "judge":
         print(f"{len(write(judge(arguments.store, arguments.seeds), arguments.results))} trials")
+    elif arguments.command == "remedy":
+        path = remedied(arguments.results)
+        known = {planted.key: planted for planted in trials(arguments.seeds)}
+        done = {row["key"]: row for row in read(path)}
+        todo = [row for row in read(arguments.results) if matter_for_remedy(row) and row["key"] not in done]
+        # Every fault early, so that a run that is stopped says something of all of them.
+        for number, row in enumerate(sorted(todo, key=lambda row: (row["strength_rank"], row["seed"]))):
+            if time.monotonic() > until:
+                break
+            planted = known[row["key"]]
+            done[row["key"]] = try_remedy(planted, row, row["epochs"])
+            write(done.values(), path)
+            print(f"{number + 1}/{len(todo)} {row['key']}", flush=True)
     elif arguments.command == "table":
         rows, remedies = read(arguments.results), read(remedied(arguments.results))
         for held_out, title in ((False, "Where thresholds were chosen (even seeds)"), (True, "Held out (odd seeds)")):

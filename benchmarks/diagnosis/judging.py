@@ -38,6 +38,8 @@ def judge(store: Path, seeds: int) -> Iterator[Row]:
             "data": trial.data,
             "network": trial.network,
             "seed": trial.seed,
+            "epochs": evidence.plan["epochs"],
+            "strength_rank": _rank(planted),
             "train_accuracy": round(evidence.train.accuracy, 4),
             "val_accuracy": round(evidence.val.accuracy, 4),
             "cost": None
@@ -47,6 +49,14 @@ def judge(store: Path, seeds: int) -> Iterator[Row]:
             "also": sorted({kind for finding in found for kind in finding.evidence.get("also", ())}),
             "remedy": dict(found[0].remedy.settings) if found else {},
         }
+
+
+def _rank(planted: Planted) -> int:
+    """Place of the strength among those of the fault; 0 with no fault or two."""
+    if len(planted.faults) != 1:
+        return 0
+    ((name, strength),) = planted.faults.items()
+    return faults()[name].STRENGTHS.index(strength)
 
 
 def sound_key(planted: Planted) -> str:

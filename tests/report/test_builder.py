@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rung.data.dataset import Dataset
+from rung.diagnosis import Finding, Remedy
 from rung.errors import RunError
 from rung.report import build_report
 from rung.runs import Run
@@ -133,8 +134,9 @@ def test_hostile_names_stay_text(make_run, hostile, files):
     info["data"]["notes"] = list(hostile)
     info["data"]["unreadable"] = [{"file": hostile[1], "reason": hostile[0]}]
     run.update(data=info["data"])
-    finding = dict.fromkeys(("kind", "severity", "statement", "remedy", "reference"), hostile[0] + hostile[1])
-    run.write_json("findings.json", [finding])
+    evil = hostile[0] + hostile[1]
+    finding = Finding(evil, "warning", evil, Remedy(evil, evil), evidence={"chart": evil, evil: evil}, reference=evil)
+    run.write_json("findings.json", {"findings": [finding.to_dict(), {"kind": evil}, evil]})
     page = report(run, dataset)
     assert_self_contained(page)
     assert len(page.all("script")) == 2 and not page.all("img") and not page.all("b", x="")
@@ -182,11 +184,18 @@ def test_without_mistakes(make_run):
 
 def test_findings_are_shown(make_run):
     run, dataset = make_run()
-    finding = {"kind": "wrong_labels", "severity": "high", "statement": "Twelve images look mislabelled."}
-    run.write_json("findings.json", {"findings": [finding | {"remedy": "rung train --exclude list.csv"}]})
+    remedy = Remedy("Leave them out.", "rung train --exclude list.csv")
+    found = [
+        Finding("wrong_labels", "serious", "Twelve images look mislabelled.", remedy, evidence={"suspects": []}),
+        Finding("overfitting", "warning", "It overfits.", remedy, evidence={"chart": "accuracy"}),
+        Finding("failing_class", "warning", "One fails.", remedy, evidence={"class": "x"}, images={"val": (0, 1)}),
+    ]
+    run.write_json("findings.json", {"findings": [finding.to_dict() for finding in found]})
     page = report(run, dataset)
     assert "Twelve images look mislabelled." in page.text and "--exclude list.csv" in page.text
     assert "wrong labels" in page.text
+    assert len(page.having("class")) and page.source.count('<div class="proof">') == 1
+    assert page.source.count('class="thumb seen"') == 2
 
 
 def test_without_the_data_set_images_are_named(make_run):

@@ -9,9 +9,12 @@ POOR_RESULT = frozenset(
         "collapsed_predictions",
         "failing_class",
         "ignores_its_input",
+        # What its mistakes look like to those kinds that ask it about the labels.
+        "indistinct_classes",
         "miscalibration",
         "too_few_steps",
         "underfitting",
         "wasted_time",
+        "wrong_labels",
     }
 )

@@ -78,7 +78,7 @@ def step_size(evidence: Evidence) -> float:
     if not steps.size:
         return NAN
     with np.errstate(invalid="ignore"):
-        largest = np.nanpercentile(np.where(np.isfinite(steps), steps, np.nan), 75, axis=0)
+        largest = np.nanmax(np.where(np.isfinite(steps), steps, np.nan), axis=0)
     scale = 0.1 if evidence.recipe.get("optimizer", "muon") == "muon" else 1.0
     return float(np.nanmedian(largest)) * scale
 

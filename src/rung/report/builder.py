@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rung.data.dataset import Dataset
+from rung.diagnosis.finding import Finding
 from rung.errors import RunError
 from rung.evaluation.result import Evaluation
 from rung.models.backbones import ORIGINS
 from rung.report import charts, confusion, text, verdict
+from rung.report.evidence import chart_findings
 from rung.report.examples import Examples, Predictions, choose
+from rung.report.findings import Pictures, picture_findings
 from rung.report.page import render
 from rung.report.sprites import Sheet, capacity, make_sheet
 from rung.runs import FINDINGS, REPORT, Epoch, Run
@@ -43,7 +48,7 @@ def build_report(run: Run, dataset: Dataset | None) -> Path:
 
 def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
     """Everything that ``run.html.jinja`` names."""
-    info = run.info
+    info, findings = run.info, _findings(run)
     data, plan = _part(info, "data"), _part(info, "plan")
     outcome, timings = _part(info, "outcome"), _part(info, "timings")
     evaluation = _if_there(lambda: run.evaluation)
@@ -95,7 +100,8 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         "versions": _flat(_part(info, "versions")),
         "unreadable": list(data.get("unreadable") or ())[:UNREADABLE],
         "unreadable_count": len(data.get("unreadable") or ()),
-        "findings": _findings(run),
+        "findings": findings,
+        "pictured": _pictured(findings, run, dataset),
         "data": script,
     }
 
@@ -315,9 +321,18 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     return rows
 
 
-def _findings(run: Run) -> list[dict[str, Any]]:
-    """The diagnosis, where the run has one: dictionaries with whatever keys its findings have."""
+def _findings(run: Run) -> tuple[Finding, ...]:
+    """The diagnosis, where the run has one; what is not a finding, of another version perhaps, is left out."""
     found = _if_there(lambda: run.read_json(FINDINGS))
     if isinstance(found, dict):
         found = found.get("findings")
-    return [finding for finding in found or () if isinstance(finding, dict)]
+    readable = []
+    for values in found if isinstance(found, list) else ():
+        with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
+            readable.append(Finding.from_dict(values))
+    return tuple(readable)
+
+
+def _pictured(findings: Sequence[Finding], run: Run, dataset: Dataset | None) -> Pictures:
+    pictures = picture_findings(findings, dataset) if dataset is not None else Pictures()
+    return replace(pictures, charts=chart_findings(findings, run.history, run.recordings))

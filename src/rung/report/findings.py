@@ -10,6 +10,7 @@ import numpy as np
 
 from rung.data.dataset import Dataset, Split
 from rung.diagnosis.finding import Finding
+from rung.report.charts import LineChart
 from rung.report.sprites import Sheet, make_sheet
 
 SUSPECTS = 60  # images shown of a finding that lists suspects
@@ -50,11 +51,12 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Pictures:
-    """All of them: one sheet, a gallery and bars for each finding that has them, by the finding's place."""
+    """All of them: one sheet; a gallery, bars and a chart for each finding that has them, by the finding's place."""
 
     sheet: Sheet | None = None
     galleries: dict[int, Gallery] = field(default_factory=dict)
     bars: dict[int, tuple[tuple[str, int, float], ...]] = field(default_factory=dict)
+    charts: dict[int, LineChart] = field(default_factory=dict)
 
 
 def picture_findings(findings: Sequence[Finding], dataset: Dataset) -> Pictures:
@@ -69,7 +71,7 @@ def picture_findings(findings: Sequence[Finding], dataset: Dataset) -> Pictures:
     bars = {place: drawn for place, finding in enumerate(findings) if (drawn := _bars(finding))}
     if not places:
         return Pictures(bars=bars)
-    splits = {split.name: split for split in dataset.splits}
+    splits = {"train": dataset.train, "val": dataset.val, "test": dataset.test}
     rows = np.array([splits[name].rows[position] for name, position in places])
     joint = Split("all", dataset.train.images, rows, np.zeros(len(rows), np.int64))
     sheet = make_sheet(joint, np.arange(len(rows)))
@@ -113,6 +115,12 @@ def _plan(finding: Finding, dataset: Dataset) -> Plan | None:
         return "rows", list(_by_class(dataset, wanted)), 0, None
     if finding.kind in ("distribution_shift", "pixel_scale"):
         return "rows", [_sample(dataset.train, "training images"), _sample(dataset.test, "test images")], 0, None
+    if finding.kind in ("failing_class", "collapsed_predictions") and finding.images.get("val"):
+        chosen = [(("val", position), "") for position in finding.images["val"] if position < len(dataset.val)]
+        heading = f"Validation images of {evidence['class']} that it missed"
+        if finding.kind == "collapsed_predictions":
+            heading = f"Called {evidence['class']}, but are not"
+        return "rows", [(heading, chosen)], 0, None
     return None
 
 

@@ -19,7 +19,7 @@ EXPLAINS: frozenset[str] = POOR_RESULT | {
 }
 
 # Size of a step relative to the weights, and worst loss of ten steps in losses of knowing nothing.
-STEP, LOSS = 0.025, 2.0
+STEP, LOSS = 0.05, 2.0
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -55,5 +55,5 @@ def _scale(size: float) -> float:
     """The factor, 0.3 to 0.001, that brings a step of this size to the usual hundredth."""
     if not math.isfinite(size):
         return 0.1
-    wanted = 0.008 / max(size, 1e-9)
+    wanted = 0.012 / max(size, 1e-9)
     return min((0.3, 0.1, 0.03, 0.01, 0.003, 0.001), key=lambda factor: abs(math.log(factor / wanted)))

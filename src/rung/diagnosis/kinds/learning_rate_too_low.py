@@ -13,7 +13,7 @@ from rung.diagnosis.signals import learnt, step_size
 EXPLAINS: frozenset[str] = POOR_RESULT | {"batch_too_small"}
 
 # Size of a step relative to the weights, at most, and share of the loss that was learnt, at most.
-STEP, LEARNT = 0.001, 0.9
+STEP, LEARNT = 0.002, 0.9
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -21,7 +21,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     size = step_size(evidence)
     if not size < STEP or not learnt(evidence) < LEARNT or size == 0:
         return
-    scale = min((3.0, 10.0, 30.0, 100.0, 300.0), key=lambda factor: abs(math.log(factor * size / 0.008)))
+    scale = min((3.0, 10.0, 30.0, 100.0, 300.0), key=lambda factor: abs(math.log(factor * size / 0.012)))
     settings = {"rate_scale": scale * float(evidence.settings.get("rate_scale") or 1.0)}
     yield Finding(
         kind="learning_rate_too_low",

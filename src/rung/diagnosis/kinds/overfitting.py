@@ -8,7 +8,7 @@ from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
 from rung.diagnosis.signals import noise
 
-EXPLAINS: frozenset[str] = frozenset({"miscalibration", "wasted_time"})
+EXPLAINS: frozenset[str] = frozenset({"miscalibration", "wasted_time", "wrong_labels", "indistinct_classes"})
 
 # Share of the validation error that is left on training images, at most, and the points between the two, at least.
 ERROR_RATIO, GAP = 0.35, 0.05

@@ -44,6 +44,8 @@ SUREST, SURE, FLAT = 0.1, 0.4, 0.7
 ACCURATE = 0.9
 # Share of wrong labels that the lower end of its interval must exceed; and from which they are serious.
 SHARE, SERIOUS = 0.01, 0.1
+# Validation accuracy from which a single run is asked: of 105 healthy weaker ones, every second blamed the labels.
+TRUSTED = 0.7
 # Points of accuracy that a share of wrong labels costs, by each point of it.
 COST = 0.3
 
@@ -121,7 +123,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
                 for (split, position), answer, p in zip(known.positions(chosen), answers, own, strict=True)
             ]
             yield _finding(evidence, suspicion, rows, len(known.labels))
-    elif evidence.val is not None:
+    elif evidence.val is not None and evidence.val.accuracy >= TRUSTED:
         suspicion = estimate(evidence.val.probabilities, evidence.val.labels)
         if suspicion and suspicion.interval[0] > SHARE:
             rows, total = _of_a_run(evidence, suspicion)
