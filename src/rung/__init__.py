@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
     from rung.export.exporting import export_run
-    from rung.pipeline import compare, diagnose, evaluate, resume, train
+    from rung.pipeline import compare, diagnose, evaluate, resume, train, train_and_fix
     from rung.prediction import predict
     from rung.runs import Run
     from rung.serving.server import serve
@@ -31,6 +31,7 @@ _HOMES = {
     "train": "rung.pipeline",
     "climb": "rung.climb",
     "Climb": "rung.climb",
+    "train_and_fix": "rung.pipeline",
     "resume": "rung.pipeline",
     "evaluate": "rung.pipeline",
     "compare": "rung.pipeline",
@@ -64,6 +65,7 @@ __all__ = [
     "resume",
     "serve",
     "train",
+    "train_and_fix",
 ]
 
 

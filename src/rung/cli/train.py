@@ -50,19 +50,23 @@ def train(
     folds: Annotated[
         int | None, typer.Option(help="Estimate the accuracy by so many folds of all images as well.")
     ] = None,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Apply the remedy of the worst finding and train again, within the budget.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Plan, train, evaluate and report, all within the budget."""
     from rung.pipeline import resume as go_on
     from rung.pipeline import train as start
+    from rung.pipeline import train_and_fix
     from rung.progress import SilentDisplay, training_display
 
     display = SilentDisplay() if quiet else training_display()
     if resume is not None:
         run = go_on(resume, display=display, started=STARTED)
     else:
-        run = start(
+        run = (train_and_fix if fix else start)(
             data,
             budget,
             epochs=epochs,

@@ -3,7 +3,7 @@
 How it works, in reading order: ``settings.py`` (what the user asked for), ``training.py`` (:func:`train` and
 :func:`resume`), ``description.py`` (what ``run.json`` says), ``recorder.py`` and ``interrupts.py`` (while it trains),
 ``judging.py`` (the test split, once), ``afterwards.py`` (:func:`evaluate` and :func:`report`), ``diagnosing.py``
-(:func:`diagnose`), ``comparing.py`` (:func:`compare`).
+(:func:`diagnose`), ``fixing.py`` (:func:`train_and_fix`), ``comparing.py`` (:func:`compare`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rung.pipeline.afterwards import report as report
     from rung.pipeline.comparing import compare as compare
     from rung.pipeline.diagnosing import diagnose as diagnose
+    from rung.pipeline.fixing import train_and_fix as train_and_fix
     from rung.pipeline.training import resume as resume
     from rung.pipeline.training import train as train
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "compare": "comparing",
     "diagnose": "diagnosing",
+    "train_and_fix": "fixing",
     "evaluate": "afterwards",
     "report": "afterwards",
     "resume": "training",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rung.training.clocks import Clock
     from rung.training.loop import TrainingState
     from rung.training.recipe import Recipe
+    from rung.training.recordings import Recordings
 
 # Seconds that the interpreter needs to leave after the last file is written.
 EXIT_SECONDS = 0.1
@@ -122,6 +123,22 @@ def train(
         return training.begin(Path(out) if out is not None else None)
 
 
+def attempt(settings: Settings, out: Path, display: TrainingDisplay, started: float) -> Run:
+    """A training that is judged on validation images alone: its test split is not read.
+
+    Args:
+        settings: what is asked of it; a budget runs from ``started``, on :func:`time.monotonic`'s clock.
+        out: the run folder to make.
+        display: where progress is shown.
+        started: see above.
+
+    Raises:
+        As :func:`train`.
+    """
+    with _Training(settings, display, started, on_test=False) as training:
+        return training.begin(out)
+
+
 def resume(
     path: str | os.PathLike[str], *, display: TrainingDisplay | None = None, started: float | None = None
 ) -> Run:
@@ -147,8 +164,12 @@ def resume(
 class _Training:
     """The stages share the settings, the display, and the times that they took."""
 
-    def __init__(self, settings: Settings, display: TrainingDisplay | None, started: float) -> None:
+    def __init__(
+        self, settings: Settings, display: TrainingDisplay | None, started: float, *, on_test: bool = True
+    ) -> None:
         self.settings = settings
+        # Whether the run is judged on the test split; one that is only tried is judged on validation images alone.
+        self.on_test = on_test
         self.display = display or SilentDisplay()
         self.started = started
         self.timings: dict[str, float] = {}
@@ -299,10 +320,10 @@ class _Training:
         return TimeClock(deadline, after, used)
 
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
+        from rung.evaluation.calibration import fit_temperature
         from rung.pipeline.judging import hurry, judge
         from rung.training.plan import REPORT_SECONDS
         from rung.training.watching import conclude
-        from rung.training.weights import save_classifier
 
         if self.settings.budget is not None and not self._resumed:
             # A few per cent over the budget are better than an evaluation that is worth less.
@@ -312,6 +333,11 @@ class _Training:
                 run.update(recipe={**run.info["recipe"], "views": state.model.views})
         recordings = conclude(state.watcher, state.model, dataset, precision)
         assert recordings.train is not None and recordings.val is not None
+        if not self.on_test:
+            val = recordings.val
+            state.model.temperature.mul_(fit_temperature(val.probabilities, val.labels))
+            self._keep(run, state, recordings, epochs, usual_speed(state.history))
+            return
         evaluation, probabilities = judge(
             state.model,
             dataset,
@@ -323,16 +349,24 @@ class _Training:
             wall_seconds=time.monotonic() - self.started,
             images_per_second=usual_speed(state.history),
         )
-        save_classifier(run, state.model)
-        run.write_bytes(RECORDINGS, recordings.to_bytes())
+        self._keep(run, state, recordings, epochs, evaluation.images_per_second)
         run.write_predictions(range(len(dataset.test)), dataset.test.labels, probabilities)
         run.write_json(EVALUATION, evaluation.to_dict())
+
+    def _keep(
+        self, run: Run, state: TrainingState, recordings: Recordings, epochs: float, images_per_second: float
+    ) -> None:
+        """What is known of a trained network before anybody looks at the test split."""
+        from rung.training.weights import save_classifier
+
+        save_classifier(run, state.model)
+        run.write_bytes(RECORDINGS, recordings.to_bytes())
         run.update(
             outcome={
                 "epochs": epochs,
                 "steps": state.step,
                 "temperature": float(state.model.temperature),
-                "images_per_second": evaluation.images_per_second,
+                "images_per_second": images_per_second,
             }
         )
 
@@ -362,6 +396,9 @@ class _Training:
         write_findings(run)
         build_report(run, dataset)
         self._done("report")
+        if not self.on_test:
+            shutil.rmtree(run.path / CHECKPOINT, ignore_errors=True)
+            return
         evaluation = run.read_json(EVALUATION)
         evaluation["wall_seconds"] = time.monotonic() - self.started
         run.write_json(EVALUATION, evaluation)
