@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ class Point:
     low: float
     high: float
     anchor: str
+    label: float
 
 
 def build_climb_report(climb: Climb, dataset: Dataset | None) -> Path:
@@ -217,6 +219,7 @@ def _points(steps: tuple[StepResult, ...]) -> tuple[tuple[Point, ...], Ticks, Ti
     def down(value: float) -> float:
         return round(float(height - 30 - (value - low) / (high - low) * (height - 46)), 1)
 
+    labels = _apart([down(step.val_accuracy) for step in steps])
     points = tuple(
         Point(
             step.name,
@@ -224,15 +227,25 @@ def _points(steps: tuple[StepResult, ...]) -> tuple[tuple[Point, ...], Ticks, Ti
             down(step.val_accuracy),
             down(step.val_interval[0]),
             down(step.val_interval[1]),
-            "end" if across(size) > width * 0.8 else "start",
+            "end" if across(size) > width * 0.75 else "start",
+            label,
         )
-        for step, size in zip(steps, sizes, strict=True)
+        for step, size, label in zip(steps, sizes, labels, strict=True)
     )
     powers = range(int(np.ceil(left)), int(right) + 1)
     names = {3: "1 k", 4: "10 k", 5: "100 k", 6: "1 M", 7: "10 M", 8: "100 M"}
     x_ticks = tuple(charts.Tick(across(power), names.get(power, f"1e{power}")) for power in powers)
     y_ticks = tuple(charts.Tick(down(value), charts.label(value, True)) for value in charts.ticks(low, high, 6))
     return points, x_ticks, y_ticks
+
+
+def _apart(places: list[float], least: float = 14.0) -> list[float]:
+    """The places, moved down where two would be nearer than ``least``: names that do not lie on each other."""
+    moved = list(places)
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    for above, below in pairwise(order):
+        moved[below] = max(moved[below], moved[above] + least)
+    return moved
 
 
 def _matrices(steps: tuple[StepResult, ...], runs: dict[str, list[Run]]) -> dict[str, list[list[tuple[float, int]]]]:
