@@ -6,14 +6,19 @@ in ``DOORS``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import requests
+import tritonclient.http as triton
 from PIL import Image
 
 import rung
@@ -21,6 +26,7 @@ from rung.data import read_image
 from rung.export.exporting import export_run
 from rung.export.target import target
 from rung.runs import Run
+from rung.serving.server import address_of, prepare
 
 Door = Callable[[Run, list[Path]], np.ndarray]
 
@@ -43,8 +49,38 @@ def through_an_export(to: str) -> Door:
     return door
 
 
+@contextlib.contextmanager
+def served(run: Run) -> Iterator[str]:
+    server, listener = prepare(run, host="127.0.0.1", port=0, examples=False)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield address_of(listener, "127.0.0.1")
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def through_http(run: Run, files: list[Path]) -> np.ndarray:
+    with served(run) as address:
+        sent = [("files", (file.name, file.read_bytes())) for file in files]
+        answer = requests.post(f"{address}/predict?all=true", files=sent).json()
+    return np.array([prediction["probabilities"] for prediction in answer["predictions"]])
+
+
+def through_the_v2_protocol(run: Run, files: list[Path]) -> np.ndarray:
+    images = np.stack([read_image(file, tuple(run.info["data"]["image_size"]), 3) for file in files])
+    tensor = triton.InferInput("images", list(images.shape), "UINT8").set_data_from_numpy(images)
+    with served(run) as address:
+        name = requests.get(f"{address}/model").json()["name"]
+        with contextlib.closing(triton.InferenceServerClient(urlsplit(address).netloc)) as client:
+            return client.infer(name, [tensor]).as_numpy("probabilities")
+
+
 DOORS: dict[str, Door] = {
     "command line": through_the_command_line,
+    "http": through_http,
+    "v2": through_the_v2_protocol,
     "onnx": through_an_export("onnx"),
     "torch": through_an_export("torch"),
     "keras": through_an_export("keras"),

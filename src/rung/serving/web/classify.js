@@ -201,6 +201,8 @@
         button.addEventListener("click", async () => {
           const blob = await (await fetch(`examples/${index}.png`)).blob();
           classify(blob, `test image ${index}.png`, label);
+          // On a phone the answer is above what was touched.
+          if ($("#stage").getBoundingClientRect().bottom < 0) $("#stage").scrollIntoView({ behavior: "smooth" });
           button.setAttribute("aria-pressed", "true");
         });
         return make("li", {}, button);
