@@ -105,6 +105,9 @@ def test_wrong_labels_among_many_classes_are_counted_though_the_network_errs(sha
 
 def test_right_labels_that_are_hard_are_not_called_wrong(labels: np.ndarray) -> None:
     assert found("wrong_labels", out_of_fold=oof(labels, answers(labels, 0.75))) == []
+    # Networks that hardly know anything are not believed.
+    weak = np.where(np.random.default_rng(0).random(2000) < 0.5, labels, (labels + 1) % 3)
+    assert found("wrong_labels", out_of_fold=oof(labels, answers(weak, 0.99))) == []
 
 
 def test_too_few_images_to_count_on(labels: np.ndarray) -> None:
