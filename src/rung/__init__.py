@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
     from rung.export.exporting import export_run
-    from rung.pipeline import compare, diagnose, evaluate, resume, train, train_and_fix
+    from rung.pipeline import compare, diagnose, evaluate, explore, resume, train, train_and_fix
     from rung.prediction import predict
     from rung.runs import Run
     from rung.serving.server import serve
@@ -37,6 +37,7 @@ _HOMES = {
     "compare": "rung.pipeline",
     "export_run": "rung.export.exporting",
     "diagnose": "rung.pipeline",
+    "explore": "rung.pipeline",
     "predict": "rung.prediction",
     "ImageClassifier": "rung.estimator",
     "serve": "rung.serving.server",
@@ -59,6 +60,7 @@ __all__ = [
     "compare",
     "diagnose",
     "evaluate",
+    "explore",
     "export_run",
     "load",
     "predict",

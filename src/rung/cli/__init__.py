@@ -6,6 +6,7 @@ application when it is imported. The order of the imports is the order in ``rung
 
 # isort: off
 from rung.cli.app import main
+from rung.cli import explore
 from rung.cli import train
 from rung.cli import climb
 from rung.cli import evaluate
@@ -16,4 +17,4 @@ from rung.cli import export
 from rung.cli import serve
 # isort: on
 
-__all__ = ["climb", "compare", "diagnose", "evaluate", "export", "main", "predict", "serve", "train"]
+__all__ = ["climb", "compare", "diagnose", "evaluate", "explore", "export", "main", "predict", "serve", "train"]

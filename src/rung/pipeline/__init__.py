@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rung.pipeline.afterwards import report as report
     from rung.pipeline.comparing import compare as compare
     from rung.pipeline.diagnosing import diagnose as diagnose
+    from rung.pipeline.exploring import Exploration as Exploration
+    from rung.pipeline.exploring import explore as explore
     from rung.pipeline.fixing import train_and_fix as train_and_fix
     from rung.pipeline.training import resume as resume
     from rung.pipeline.training import train as train
@@ -23,15 +25,17 @@ if TYPE_CHECKING:
 # Imported when they are used: whoever only looks for a run's data does not need torch.
 _HOMES = {
     "compare": "comparing",
+    "Exploration": "exploring",
     "diagnose": "diagnosing",
     "train_and_fix": "fixing",
     "evaluate": "afterwards",
+    "explore": "exploring",
     "report": "afterwards",
     "resume": "training",
     "train": "training",
 }
 
-__all__ = ["compare", "diagnose", "evaluate", "report", "resume", "train"]
+__all__ = ["Exploration", "compare", "diagnose", "evaluate", "explore", "report", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:

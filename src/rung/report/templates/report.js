@@ -175,6 +175,51 @@
     show();
   }
 
+  // --- the map of the images: the one under the pointer, or the next one in a direction ----------
+  const plane = $("#plane");
+  if (plane && data.map) {
+    const map = data.map;
+    const [ring, thumb, text] = [$("#plane-ring"), $("#plane-thumb"), $("#plane-text")];
+    const circles = $$("circle:not(#plane-ring)", plane);
+    let chosen = -1;
+    const choose = (n) => {
+      if (n < 0 || n === chosen) return;
+      chosen = n;
+      ring.removeAttribute("hidden");
+      ring.setAttribute("cx", circles[n].getAttribute("cx"));
+      ring.setAttribute("cy", circles[n].getAttribute("cy"));
+      thumb.style.visibility = n < map.count ? "visible" : "hidden";
+      thumb.style.setProperty("--x", n % map.columns);
+      thumb.style.setProperty("--y", Math.floor(n / map.columns));
+      text.textContent = data.classes[map.label[n]];
+    };
+    const nearest = (x, y, wanted = () => true) => {
+      let [best, least] = [-1, Infinity];
+      map.x.forEach((at, n) => {
+        const distance = (at - x) ** 2 + (map.y[n] - y) ** 2;
+        if (distance < least && wanted(n)) [best, least] = [n, distance];
+      });
+      return best;
+    };
+    plane.addEventListener("pointermove", (event) => {
+      const box = plane.getBoundingClientRect();
+      choose(nearest(((event.clientX - box.left) / box.width * 600 - 8) / 584, ((event.clientY - box.top) / box.height * 600 - 8) / 584));
+    });
+    plane.addEventListener("keydown", (event) => {
+      const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      if (!way) return;
+      event.preventDefault();
+      if (chosen < 0) { choose(nearest(0.5, 0.5)); return; }
+      const [x, y] = [map.x[chosen], map.y[chosen]];
+      choose(nearest(x, y, (n) => { // in a cone of 90 degrees that way
+        const [across, down] = [map.x[n] - x, map.y[n] - y];
+        const ahead = across * way[0] + down * way[1];
+        return n !== chosen && ahead > 0 && ahead >= Math.abs(across * way[1]) + Math.abs(down * way[0]);
+      }));
+    });
+    thumb.style.visibility = "hidden";
+  }
+
   // --- tables that sort, and one that can be searched ------------------------------------------
   for (const table of $$("table.sortable")) {
     const body = table.tBodies[0];
