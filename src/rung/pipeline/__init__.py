@@ -35,7 +35,7 @@ _HOMES = {
     "train": "training",
 }
 
-__all__ = ["Exploration", "compare", "diagnose", "evaluate", "explore", "report", "resume", "train"]
+__all__ = ["Exploration", "compare", "diagnose", "evaluate", "explore", "report", "resume", "train", "train_and_fix"]
 
 
 def __getattr__(name: str) -> Any:
