@@ -46,8 +46,8 @@ ACCURATE = 0.9
 SHARE, SERIOUS = 0.01, 0.1
 # Validation accuracy from which a single run is asked: of 105 healthy weaker ones, every second blamed the labels.
 TRUSTED = 0.7
-# The same of networks that were trained to be asked, which have far more images to be counted on: with 66 % right, 0.1 %
-# of CIFAR-10's own labels were blamed.
+# The same of networks that were trained to be asked, which have far more images to be counted on: with 66 % right,
+# 0.1 % of CIFAR-10's own labels were blamed.
 ASKED = 0.6
 # Points of accuracy that a share of wrong labels costs, by each point of it.
 COST = 0.3
