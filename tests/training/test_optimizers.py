@@ -201,3 +201,15 @@ def test_adam_moves_every_weight(network: nn.Module) -> None:
     set_gradients(network, 3.0)
     optimizers.step(0.5)
     assert torch.allclose(head - network.head.weight, torch.full_like(head, 0.005), atol=1e-6)
+
+
+def test_adam_in_pieces_is_adam(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parts = (torch.nn.Parameter(random(20, 30)) for _ in range(2))
+    one, other = Adam([whole], lr=0.01), Adam([parts], lr=0.01)
+    for seed in (1, 2, 3):
+        whole.grad, parts.grad = random(20, 30, seed=seed), random(20, 30, seed=seed)
+        one.step()
+        monkeypatch.setattr("rung.training.optimizers.PIECE", 64)
+        other.step()
+        monkeypatch.undo()
+    assert torch.equal(whole, parts)

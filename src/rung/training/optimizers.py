@@ -34,6 +34,11 @@ def orthogonalise(gradient: Tensor, iterations: int = 3) -> Tensor:
     return x.T if tall else x
 
 
+# Numbers that an operation of Adam goes over at a time. The dense layer of a naive network has millions of weights, and
+# seven operations over all of them in memory take longer than the whole backward pass.
+PIECE = 2**16
+
+
 class Optimizer:
     """Groups of parameters with their settings, and what an optimizer remembers of each parameter.
 
@@ -166,11 +171,19 @@ class Adam(Optimizer):
             kept, kept_square = group["betas"]
             state["step"] += 1
             count = int(state["step"])
-            state["mean"].lerp_(gradient, 1 - kept)
-            state["square"].mul_(kept_square).addcmul_(gradient, gradient, value=1 - kept_square)
-            # Both means start at nothing; dividing makes up for it.
-            root = state["square"].sqrt().div_((1 - kept_square**count) ** 0.5).add_(group["epsilon"])
-            parameter.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - kept**count))
+            for p, g, mean, square in _pieces(parameter, gradient, state["mean"], state["square"]):
+                mean.lerp_(g, 1 - kept)
+                square.mul_(kept_square).addcmul_(g, g, value=1 - kept_square)
+                # Both means start at nothing; dividing makes up for it.
+                root = square.sqrt().div_((1 - kept_square**count) ** 0.5).add_(group["epsilon"])
+                p.addcdiv_(mean, root, value=-group["lr"] / (1 - kept**count))
+
+
+def _pieces(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
+    """The same parts of tensors of one shape, so small that they stay in the cache between operations."""
+    if tensors[0].numel() <= PIECE or not all(tensor.is_contiguous() for tensor in tensors):
+        return [tensors]
+    return zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True)
 
 
 class Optimizers:
