@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from rung.evaluation.result import Evaluation
 
 
+# Settings that a command need not name.
+DEFAULTS = (("seed", 0), ("device", "auto"), ("pretrained", "auto"))
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Everything that is known; each kind of problem looks at the parts that it needs and says nothing without them.
@@ -75,7 +79,7 @@ class Evidence:
             wanted["budget"] = None
         words = ["rung", "train", str(wanted.pop("data", None) or self.data)]
         for name, value in wanted.items():
-            if value is None or value is False or (name, value) in (("seed", 0), ("device", "auto")):
+            if value is None or value is False or (name, value) in DEFAULTS:
                 continue
             words.append(f"--{name.replace('_', '-')}")
             if name == "budget" and isinstance(value, int | float):

@@ -59,7 +59,7 @@ def _loss(history: Sequence[Epoch], recordings: Recordings) -> LineChart | None:
     places = np.unique(np.linspace(0, len(losses) - 1, min(POINTS, len(losses))).astype(int))
     # One loss that is a thousand times the others would press them onto the axis.
     known = losses[np.isfinite(losses)]
-    top = float(min(known.max(), 8 * np.median(known))) if len(known) else None
+    top = float(min(known.max(), 30 * np.median(known))) if len(known) else None
     shown = [float(losses[place]) for place in places]
     return line_chart(
         "Training loss of single steps, nats",
