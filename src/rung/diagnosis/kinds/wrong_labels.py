@@ -44,7 +44,7 @@ SUREST, SURE, FLAT = 0.1, 0.4, 0.7
 ACCURATE = 0.9
 # Share of wrong labels that the lower end of its interval must exceed; and from which they are serious.
 SHARE, SERIOUS = 0.01, 0.1
-# Validation accuracy from which a single run is asked: of 105 healthy tiny networks, every second one blamed the labels,
+# Validation accuracy from which a single run is asked: of 105 healthy tiny networks, every second one blamed labels,
 # none of them that was right more often than this.
 TRUSTED = 0.7
 # The same of networks that were trained to be asked, which have far more images to be counted on: with 66 % right,
