@@ -30,8 +30,15 @@ DATA = os.environ.get("RUNG_NOTEBOOK_DATA", "cifar10" if at_hand else "digits")
 SECONDS = float(os.environ.get("RUNG_NOTEBOOK_SECONDS", "30"))  # for a rung; the first and the last get twice as much
 EPOCHS = os.environ.get("RUNG_NOTEBOOK_EPOCHS")  # passes over the training images, instead of seconds
 RUNS = Path(tempfile.mkdtemp(prefix="rung-walkthrough-"))
-plt.rcParams |= {"figure.figsize": (9, 3.2), "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-                 "grid.alpha": 0.25, "figure.dpi": 80, "savefig.bbox": "tight"}
+plt.rcParams |= {
+    "figure.figsize": (9, 3.2),
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.dpi": 80,
+    "savefig.bbox": "tight",
+}
 BLUE, ORANGE = "#0b62b4", "#bd5104"
 
 
@@ -44,7 +51,7 @@ def train(name, times=1.0, **settings):
 def show(images, titles=(), columns=10):
     """Images in rows of ten."""
     rows = -(-len(images) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(columns, rows * (1.25 if len(titles) else 1)), squeeze=False)
+    _, axes = plt.subplots(rows, columns, figsize=(columns, rows * (1.25 if len(titles) else 1)), squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for number, (axis, image) in enumerate(zip(axes.flat, images)):
@@ -57,11 +64,13 @@ def show(images, titles=(), columns=10):
 def curves(run):
     """Accuracy and loss, on training and on validation images."""
     history = run.history
-    figure, axes = plt.subplots(1, 2)
+    _, axes = plt.subplots(1, 2)
     for axis, what, scale in ((axes[0], "accuracy", 100), (axes[1], "loss", 1)):
         for split, colour in (("train", BLUE), ("val", ORANGE)):
             values = [scale * getattr(row, f"{split}_{what}") for row in history]
-            axis.plot([row.epoch for row in history], values, color=colour, label={"val": "validation"}.get(split, "training"))
+            axis.plot(
+                [row.epoch for row in history], values, color=colour, label={"val": "validation"}.get(split, "training")
+            )
         axis.set(xlabel="epoch", title="Accuracy, %" if what == "accuracy" else "Loss, nats")
     axes[0].legend()
     plt.show()
@@ -79,7 +88,9 @@ print("Data:", DATA)
 # %%
 dataset = rung.load(DATA)
 for split in dataset.splits:
-    print(f"{split.name:6} {len(split):6,} images of {dataset.image_size[0]} × {dataset.image_size[1]} × {dataset.channels}, {split.images.dtype}")
+    print(
+        f"{split.name:6} {len(split):6,} images of {dataset.image_size[0]} × {dataset.image_size[1]} × {dataset.channels}, {split.images.dtype}"
+    )
 print("classes:", ", ".join(dataset.classes))
 
 # %% [markdown]
@@ -150,8 +161,10 @@ naive = runs["naive"]
 print(naive.info["plan"]["network"], f"- {naive.info['plan']['parameters']:,} parameters")
 curves(naive)
 evaluation = naive.evaluation
-print(f"training {evaluation.train_accuracy:.1%}, validation {evaluation.val_accuracy:.1%}: "
-      f"a gap of {100 * (evaluation.train_accuracy - evaluation.val_accuracy):.1f} points")
+print(
+    f"training {evaluation.train_accuracy:.1%}, validation {evaluation.val_accuracy:.1%}: "
+    f"a gap of {100 * (evaluation.train_accuracy - evaluation.val_accuracy):.1f} points"
+)
 
 # %% [markdown]
 # This is what **overfitting** looks like, given time: the training loss goes on falling, the validation loss turns and *rises*. The network
@@ -190,14 +203,22 @@ runs["modern"] = train("modern", 2, rung="modern")
 print(f"{'':10} {'parameters':>11} {'mult-adds':>10} {'training':>9} {'validation':>11} {'gap':>6} {'log loss':>9}")
 for name, run in runs.items():
     plan, e = run.info["plan"], run.evaluation
-    print(f"{name:10} {plan['parameters']:11,} {plan['multiply_adds'] / 1e6:8.1f} M {e.train_accuracy:9.1%} {e.val_accuracy:11.1%} "
-          f"{100 * (e.train_accuracy - e.val_accuracy):6.1f} {run.history[-1].val_loss:9.3f}")
+    print(
+        f"{name:10} {plan['parameters']:11,} {plan['multiply_adds'] / 1e6:8.1f} M {e.train_accuracy:9.1%} {e.val_accuracy:11.1%} "
+        f"{100 * (e.train_accuracy - e.val_accuracy):6.1f} {run.history[-1].val_loss:9.3f}"
+    )
 
 # %%
-figure, axis = plt.subplots()
+_, axis = plt.subplots()
 names = list(runs)
 for split, colour, spoken in (("train", BLUE, "training"), ("val", ORANGE, "validation")):
-    axis.step(names, [100 * getattr(runs[n].evaluation, f"{split}_accuracy") for n in names], where="mid", color=colour, label=spoken)
+    axis.step(
+        names,
+        [100 * getattr(runs[n].evaluation, f"{split}_accuracy") for n in names],
+        where="mid",
+        color=colour,
+        label=spoken,
+    )
 low, high = (np.array([100 * runs[n].evaluation.val_accuracy_interval[end] for n in names]) for end in (0, 1))
 axis.vlines(names, low, high, color=ORANGE, linewidth=5, alpha=0.35)
 axis.set_title("The staircase: accuracy of every rung, %; bars are 95 % intervals")
@@ -217,13 +238,17 @@ plt.show()
 # %%
 rounds = train("rounds", rung="augmented", rounds=(1e-3, 1e-4, 1e-5))
 history = rounds.history
-figure, axes = plt.subplots(1, 2)
-axes[0].semilogy([row.epoch for row in history], [row.learning_rate for row in history], color="grey", drawstyle="steps-post")
+_, axes = plt.subplots(1, 2)
+axes[0].semilogy(
+    [row.epoch for row in history], [row.learning_rate for row in history], color="grey", drawstyle="steps-post"
+)
 axes[0].set(title="Learning rate", xlabel="epoch")
 axes[1].plot([row.epoch for row in history], [row.val_loss for row in history], color=ORANGE)
 axes[1].set(title="Validation loss, nats", xlabel="epoch")
 plt.show()
-print(f"validation: {rounds.evaluation.val_accuracy:.1%} in rounds, {runs['augmented'].evaluation.val_accuracy:.1%} at one rate")
+print(
+    f"validation: {rounds.evaluation.val_accuracy:.1%} in rounds, {runs['augmented'].evaluation.val_accuracy:.1%} at one rate"
+)
 
 # %% [markdown]
 # ## 7. The test images, once
@@ -234,7 +259,9 @@ print(f"validation: {rounds.evaluation.val_accuracy:.1%} in rounds, {runs['augme
 best = max(runs, key=lambda name: runs[name].evaluation.val_accuracy)
 chosen = runs[best]
 e = chosen.evaluation
-print(f"{best}: {e.accuracy:.2%} of {e.test_images:,} test images (95 % interval {e.accuracy_interval[0]:.1%} to {e.accuracy_interval[1]:.1%})")
+print(
+    f"{best}: {e.accuracy:.2%} of {e.test_images:,} test images (95 % interval {e.accuracy_interval[0]:.1%} to {e.accuracy_interval[1]:.1%})"
+)
 print(f"macro F1 {e.macro_f1:.3f}, log loss {e.log_loss:.3f} nats")
 print(f"\n{'class':12} precision  recall     F1  images")
 for row in sorted(e.per_class, key=lambda row: row.f1):
@@ -252,7 +279,9 @@ comparison = rung.compare(chosen, *(runs[name] for name in others))
 for name, one in zip(others, comparison.against):
     low, high = (100 * end for end in one.accuracy.interval)
     verdict = "distinguishable" if one.accuracy.distinguishable else "cannot be told apart"
-    print(f"{name:10} against {best}: {100 * one.accuracy.difference:+6.2f} points ({low:+.2f} to {high:+.2f})  {verdict}")
+    print(
+        f"{name:10} against {best}: {100 * one.accuracy.difference:+6.2f} points ({low:+.2f} to {high:+.2f})  {verdict}"
+    )
 
 # %% [markdown]
 # These intervals speak of these trained networks on other images. Training again with another seed moves the numbers as well; for claims
@@ -266,7 +295,7 @@ for name, one in zip(others, comparison.against):
 matrix = np.array(e.confusion_matrix, float)
 mistakes = matrix.copy()
 np.fill_diagonal(mistakes, np.nan)
-figure, axis = plt.subplots(figsize=(5.5, 4.6))
+_, axis = plt.subplots(figsize=(5.5, 4.6))
 axis.imshow(mistakes / matrix.sum(1, keepdims=True), cmap="Oranges")
 axis.set_xticks(range(len(e.classes)), e.classes, rotation=60)
 axis.set_yticks(range(len(e.classes)), e.classes)
@@ -291,7 +320,10 @@ confidence = probabilities.max(1)
 wrong = np.flatnonzero(truth != answer)
 surest = wrong[np.argsort(-confidence[wrong])][:10]
 if len(surest):
-    show(dataset.test.take(surest), [f"is {e.classes[truth[i]]}\nsaid {e.classes[answer[i]]} {confidence[i]:.0%}" for i in surest])
+    show(
+        dataset.test.take(surest),
+        [f"is {e.classes[truth[i]]}\nsaid {e.classes[answer[i]]} {confidence[i]:.0%}" for i in surest],
+    )
 else:
     print("There are none.")
 
@@ -303,10 +335,20 @@ else:
 
 # %%
 bins = [b for b in e.reliability if b.count]
-figure, axis = plt.subplots(figsize=(4.2, 4))
-axis.bar([(b.lower + b.upper) / 2 for b in bins], [b.accuracy for b in bins], width=[0.9 * (b.upper - b.lower) for b in bins], color=BLUE, alpha=0.75)
+_, axis = plt.subplots(figsize=(4.2, 4))
+axis.bar(
+    [(b.lower + b.upper) / 2 for b in bins],
+    [b.accuracy for b in bins],
+    width=[0.9 * (b.upper - b.lower) for b in bins],
+    color=BLUE,
+    alpha=0.75,
+)
 axis.plot([0, 1], [0, 1], "--", color=ORANGE)
-axis.set(xlabel="confidence", ylabel="share right", title=f"Expected calibration error {100 * e.expected_calibration_error:.1f} points")
+axis.set(
+    xlabel="confidence",
+    ylabel="share right",
+    title=f"Expected calibration error {100 * e.expected_calibration_error:.1f} points",
+)
 plt.show()
 
 # %% [markdown]
@@ -321,7 +363,9 @@ folder.mkdir()
 for i, pixels in enumerate(dataset.test.take(np.arange(5))):
     Image.fromarray(pixels.squeeze()).save(folder / f"{i}.png")
 for number, prediction in enumerate(rung.predict(chosen, folder)):
-    print(f"{Path(prediction.path).name}: {prediction.label} ({prediction.probability:.0%}), is {e.classes[truth[number]]}")
+    print(
+        f"{Path(prediction.path).name}: {prediction.label} ({prediction.probability:.0%}), is {e.classes[truth[number]]}"
+    )
 
 # %%
 exported = rung.export_run(chosen, "onnx")

@@ -57,7 +57,9 @@ for note in dataset.notes:
 # %%
 run = rung.train(PHOTOS, out=WORK / "run", **SETTINGS)
 e = run.evaluation
-print(f"{e.accuracy:.1%} of {e.test_images} test images right (95 % interval {e.accuracy_interval[0]:.1%} to {e.accuracy_interval[1]:.1%})")
+print(
+    f"{e.accuracy:.1%} of {e.test_images} test images right (95 % interval {e.accuracy_interval[0]:.1%} to {e.accuracy_interval[1]:.1%})"
+)
 weakest = min(e.per_class, key=lambda row: row.f1)
 print(f"weakest class: {weakest.name}, {weakest.recall:.0%} found")
 
@@ -76,7 +78,9 @@ for finding in rung.diagnose(run.path).findings:
 # %%
 files = [dataset.test.file(i) for i in range(5)]
 for prediction in rung.predict(run, [str(Path(PHOTOS, file)) for file in files if file]):
-    print(f"{Path(prediction.path).parent.name}/{Path(prediction.path).name}: {prediction.label} ({prediction.probability:.0%})")
+    print(
+        f"{Path(prediction.path).parent.name}/{Path(prediction.path).name}: {prediction.label} ({prediction.probability:.0%})"
+    )
 
 # %% [markdown]
 # - `run.report()` writes the whole story as one HTML file.
