@@ -183,7 +183,7 @@ def _pieces(*tensors: Tensor) -> Iterable[tuple[Tensor, ...]]:
     """The same parts of tensors of one shape, so small that they stay in the cache between operations."""
     if tensors[0].numel() <= PIECE or not all(tensor.is_contiguous() for tensor in tensors):
         return [tensors]
-    return zip(*(tensor.view(-1).split(PIECE) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor.view(-1), PIECE) for tensor in tensors), strict=True)
 
 
 class Optimizers:
