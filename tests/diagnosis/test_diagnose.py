@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from rung.diagnosis import Evidence, Finding, Remedy, examine
+from rung.diagnosis import Evidence, Finding, Remedy, diagnose_run, examine
 from rung.diagnosis import diagnose as module
 from rung.diagnosis.kinds import NAMES, kinds
+from rung.runs import RECORDINGS, Run
+from rung.training.recordings import Predicted, Recordings
 
 
 def kind(name: str, cost: float, explains: frozenset[str] = frozenset()) -> SimpleNamespace:
@@ -38,3 +42,20 @@ def test_the_command_of_a_remedy_changes_the_settings_of_the_run() -> None:
     evidence = Evidence(settings=settings)
     assert evidence.command() == "rung train 'my photos' --budget 60s --max-memory 1024M"
     assert evidence.command(epochs=4.0, seed=2) == "rung train 'my photos' --epochs 4 --seed 2 --max-memory 1024M"
+
+
+def test_runs_beside_it_that_differ_in_their_seed_alone_are_counted(tmp_path: Path) -> None:
+    labels = np.arange(400) % 2
+    for seed, right in enumerate((400, 200, 390)):
+        answers = np.where(np.arange(400) < right, labels, 1 - labels)
+        val = Predicted(np.eye(2, dtype=np.float32)[answers], labels, np.arange(400))
+        info = {
+            "status": "finished",
+            "seed": seed,
+            "settings": {"data": "x", "seed": seed},
+            "data": {"fingerprint": "f"},
+        }
+        run = Run.create(tmp_path / str(seed), "x", info)
+        run.write_bytes(RECORDINGS, Recordings(val=val).to_bytes())
+    found = {finding.kind: finding for finding in diagnose_run(tmp_path / "0")}
+    assert "50.0%" in found["unstable_result"].statement and "100.0%" in found["unstable_result"].statement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from rung.evaluation.result import Evaluation
 
 
+# Runs beside a run that are looked at.
+SIBLINGS = 50
 # Settings that a command need not name.
 DEFAULTS = (("seed", 0), ("device", "auto"), ("pretrained", "auto"))
 
@@ -123,9 +126,30 @@ def evidence_of(run: Run, dataset: Dataset | None = None) -> Evidence:
         val=recordings.val if recordings else None,
         temperature=float(outcome.get("temperature") or 1.0),
         evaluation=_evaluation(run),
+        other_seeds=_other_seeds(run),
         status=run.status,
         dataset=dataset,
     )
+
+
+def _other_seeds(run: Run) -> tuple[float, ...]:
+    """Validation accuracies of finished runs beside this one with the same data and settings, but another seed."""
+
+    def asked(info: Mapping[str, Any]) -> Any:
+        settings, data = info.get("settings"), info.get("data")
+        if not isinstance(settings, dict) or not isinstance(data, dict):
+            return None
+        return {**settings, "seed": None}, data.get("fingerprint")
+
+    mine, found = asked(run.info), []
+    for path in sorted(run.path.resolve().parent.glob("*/run.json"))[:SIBLINGS]:
+        with contextlib.suppress(RunError):
+            other = Run(path.parent)
+            alike = mine is not None and asked(other.info) == mine and other.info.get("seed") != run.info.get("seed")
+            recordings = other.recordings if alike and other.status == "finished" else None
+            if recordings is not None and recordings.val is not None:
+                found.append(recordings.val.accuracy)
+    return tuple(found)
 
 
 def _evaluation(run: Run) -> Evaluation | None:
