@@ -13,7 +13,7 @@ import sys
 import time
 
 from rung.budget import parse_duration
-from rung.climb import Climb, climb
+from rung.ladder import Climb, climb
 from rung.progress import training_display
 
 

@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rung.climb import Climb, climb
     from rung.data import load
     from rung.errors import DataError, RunError, RungError, UsageError
     from rung.estimator import ImageClassifier
     from rung.export.exporting import export_run
+    from rung.ladder import Climb, climb
     from rung.pipeline import compare, diagnose, evaluate, explore, resume, train, train_and_fix
     from rung.prediction import predict
     from rung.runs import Run
@@ -29,8 +29,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "load": "rung.data",
     "train": "rung.pipeline",
-    "climb": "rung.climb",
-    "Climb": "rung.climb",
+    "climb": "rung.ladder",
+    "Climb": "rung.ladder",
     "train_and_fix": "rung.pipeline",
     "resume": "rung.pipeline",
     "evaluate": "rung.pipeline",

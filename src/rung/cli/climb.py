@@ -11,7 +11,7 @@ from rung.cli.app import STARTED, Json, Quiet, app, print_json
 from rung.errors import UsageError
 
 if TYPE_CHECKING:
-    from rung.climb import Climb
+    from rung.ladder import Climb
 
 
 @app.command()
@@ -32,8 +32,8 @@ def climb(
     as_json: Json = False,
 ) -> None:
     """Train every rung from the naive CNN to the modern one, and compare them."""
-    from rung.climb import climb as start
-    from rung.climb import resume as go_on
+    from rung.ladder import climb as start
+    from rung.ladder import resume as go_on
     from rung.progress import SilentDisplay, training_display
 
     if auto and down:

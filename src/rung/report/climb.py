@@ -18,8 +18,8 @@ from rung.runs import REPORT, Run
 from rung.storage import write_atomically
 
 if TYPE_CHECKING:
-    from rung.climb.folder import Climb
-    from rung.climb.results import StepResult
+    from rung.ladder.folder import Climb
+    from rung.ladder.results import StepResult
 
 Ticks = tuple[charts.Tick, ...]
 LEARNT = 12  # images shown that a step gets right and the one below it does not
@@ -271,7 +271,7 @@ def _learnt(
     Returns:
         By step: (place on the sheet, true class, what the step below said); and the sheet.
     """
-    from rung.climb.results import correct_on_test
+    from rung.ladder.results import correct_on_test
 
     if dataset is None:
         return {}, None

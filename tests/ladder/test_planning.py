@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from rung.climb.planning import Planning
-from rung.climb.steps import Step, down_steps, ladder_steps
 from rung.data.dataset import Dataset
 from rung.data.probe import Probe
 from rung.errors import UsageError
+from rung.ladder.planning import Planning
+from rung.ladder.steps import Step, down_steps, ladder_steps
 from rung.training.device import Machine
 from rung.training.recipe import Recipe
 

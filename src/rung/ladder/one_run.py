@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from rung.climb.allocation import has_come_to_its_end
-from rung.climb.folder import Climb
-from rung.climb.showing import Shown
-from rung.climb.steps import Step
 from rung.diagnosis import write_findings
 from rung.evaluation.calibration import at_temperature
+from rung.ladder.allocation import has_come_to_its_end
+from rung.ladder.folder import Climb
+from rung.ladder.showing import Shown
+from rung.ladder.steps import Step
 from rung.pipeline.description import describe
 from rung.pipeline.settings import check_settings
 from rung.pipeline.stages import keep_trained, start_or_load, train_and_record
@@ -26,7 +26,7 @@ from rung.training.clocks import Clock, StepClock, TimeClock
 if TYPE_CHECKING:
     import torch
 
-    from rung.climb.planning import Planning
+    from rung.ladder.planning import Planning
     from rung.training.loop import TrainingState
     from rung.training.plan import Plan
 

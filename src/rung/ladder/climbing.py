@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.budget import format_duration, parse_duration
-from rung.climb.allocation import next_seed
-from rung.climb.folder import Climb
 from rung.errors import DataError, RunError, UsageError
+from rung.ladder.allocation import next_seed
+from rung.ladder.folder import Climb
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
     import torch
 
-    from rung.climb.one_run import Trainer
-    from rung.climb.planning import Planning
-    from rung.climb.steps import Mode, Step
     from rung.data import Dataset
+    from rung.ladder.one_run import Trainer
+    from rung.ladder.planning import Planning
+    from rung.ladder.steps import Mode, Step
     from rung.progress import Progress
     from rung.training.recipe import Recipe
 
@@ -80,7 +80,7 @@ def climb(
         DataError: the data cannot be used.
         RunError: the folder cannot be written.
     """
-    from rung.climb.steps import MODES
+    from rung.ladder.steps import MODES
     from rung.pipeline.settings import check_settings
 
     started = time.monotonic() if started is None else started
@@ -213,7 +213,7 @@ class _Climbing:
             self.display.finish()
 
     def _go(self, climb: Climb, planning: Planning, steps: list[Step], device: torch.device) -> Climb:
-        from rung.climb.one_run import Trainer
+        from rung.ladder.one_run import Trainer
         from rung.pipeline.interrupts import catch_interrupts
         from rung.report.climb import build_climb_report
 
@@ -257,8 +257,8 @@ class _Climbing:
 
     def _find_the_way(self, trainer: Trainer, step: Step | None) -> None:
         """``--auto``: idea after idea, each chosen by what is wrong with the best model so far."""
-        from rung.climb.steps import next_step
         from rung.diagnosis import diagnose_run
+        from rung.ladder.steps import next_step
 
         climb, planning = trainer.climb, trainer.planning
         kept: list[str] = []
@@ -318,8 +318,8 @@ class _Climbing:
         return choose_device(self.settings["device"])
 
     def _look(self, dataset: Dataset, device: torch.device) -> Planning:
-        from rung.climb.planning import Planning
         from rung.data.probe import probe
+        from rung.ladder.planning import Planning
         from rung.training.device import measure_machine
 
         seed = self.settings["seed"]
@@ -328,7 +328,7 @@ class _Climbing:
         return Planning(dataset, look, machine, seed, self.settings["budget"] / RUNS)
 
     def _steps(self, planning: Planning) -> list[Step]:
-        from rung.climb.steps import down_steps, first_step, ladder_steps
+        from rung.ladder.steps import down_steps, first_step, ladder_steps
 
         mode = self.settings["mode"]
         if mode == "auto":

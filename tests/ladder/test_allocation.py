@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rung.climb.allocation import has_come_to_its_end, next_seed, run_seconds
+from rung.ladder.allocation import has_come_to_its_end, next_seed, run_seconds
 from rung.runs import Epoch
 
 

@@ -5,7 +5,7 @@ the budget is shared out), ``climbing.py`` (the trainings, one after the other),
 ``results.py`` and ``words.py`` (what came out, in figures and in sentences).
 """
 
-from rung.climb.climbing import climb, resume
-from rung.climb.folder import Climb
+from rung.ladder.climbing import climb, resume
+from rung.ladder.folder import Climb
 
 __all__ = ["Climb", "climb", "resume"]

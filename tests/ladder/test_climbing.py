@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import rung
-from rung.climb import Climb, climb, climbing, resume
-from rung.climb.planning import Planning
-from rung.climb.steps import Step
 from rung.errors import RunError, UsageError
+from rung.ladder import Climb, climb, climbing, resume
+from rung.ladder.planning import Planning
+from rung.ladder.steps import Step
 from rung.progress import SilentDisplay
 from rung.training.rungs import LADDER
 

@@ -14,7 +14,7 @@ from rung.evaluation.intervals import wilson
 from rung.runs import EVALUATION, FINDINGS, PREDICTIONS, RECORDINGS, Run
 
 if TYPE_CHECKING:
-    from rung.climb.folder import Climb
+    from rung.ladder.folder import Climb
 
 Correct = npt.NDArray[np.bool_]
 
@@ -89,7 +89,7 @@ def results(climb: Climb) -> tuple[StepResult, ...]:
     Raises:
         RunError: a file of a run is damaged.
     """
-    from rung.climb.words import problem_of, verdict
+    from rung.ladder.words import problem_of, verdict
 
     steps = [step for step in climb.info["steps"] if climb.entries(step["name"])]
     runs = {step["name"]: climb.runs(step["name"]) for step in steps}

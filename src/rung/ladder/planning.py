@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from rung.climb.allocation import run_seconds
-from rung.climb.steps import Step, down_steps
 from rung.data.dataset import Dataset
 from rung.data.probe import Probe
 from rung.errors import UsageError
+from rung.ladder.allocation import run_seconds
+from rung.ladder.steps import Step, down_steps
 from rung.training.device import Machine
 from rung.training.plan import Plan, make_plan, plan_recipe
 from rung.training.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rung.climb.results import Difference, StepResult
+    from rung.ladder.results import Difference, StepResult
 
 # Findings about what the climb decides for every training.
 IMPOSED = ("stopped_too_early", "too_few_steps", "wasted_time")

@@ -5,13 +5,13 @@ from dataclasses import fields
 
 import pytest
 
-from rung.climb.results import Difference, StepResult
-from rung.climb.steps import down_steps, first_step, ladder_steps, next_step
-from rung.climb.words import problem_of, verdict
 from rung.data.batches import Augmentation
 from rung.data.dataset import Dataset
 from rung.data.probe import Probe
 from rung.diagnosis import Finding, Remedy
+from rung.ladder.results import Difference, StepResult
+from rung.ladder.steps import down_steps, first_step, ladder_steps, next_step
+from rung.ladder.words import problem_of, verdict
 from rung.models.fast import FastConfig
 from rung.training.ablations import ABLATIONS
 from rung.training.measure import count
@@ -97,3 +97,10 @@ def test_the_problem_is_the_first_finding_or_what_the_accuracies_say() -> None:
     assert "knows images rather than classes" in problem_of(result(0.9, 0.6), [])
     assert "has not learnt enough" in problem_of(result(0.6, 0.6), [])
     assert "no clear problem" in problem_of(result(0.99, 0.98), [])
+
+
+def test_the_public_name_stays_a_function() -> None:
+    import rung
+    from rung.ladder import climb
+
+    assert rung.climb is climb and rung.climb is climb

@@ -13,7 +13,7 @@ from rung.runs import REPORT, Run
 from rung.storage import write_atomically
 
 if TYPE_CHECKING:
-    from rung.climb.results import StepResult
+    from rung.ladder.results import StepResult
 
 CLIMB = "climb.json"
 RUNGS = "rungs"
@@ -82,7 +82,7 @@ class Climb:
         Raises:
             RunError: a file of a run is damaged.
         """
-        from rung.climb.results import results
+        from rung.ladder.results import results
 
         return results(self)
 
@@ -113,8 +113,8 @@ class Climb:
         Raises:
             RunError: a file of a run is damaged, or the folder cannot be written to.
         """
-        from rung.climb.climbing import dataset_of
         from rung.errors import DataError
+        from rung.ladder.climbing import dataset_of
         from rung.report.climb import build_climb_report
 
         try:
