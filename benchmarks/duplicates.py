@@ -1,12 +1,12 @@
 """Are copies found, how fast, and is anything else taken for one?
 
-    python benchmarks/duplicates.py [--planted 1000] [--generated 100000] [--seed 1] [--published LIST.csv]
+    python benchmarks/duplicates.py [--planted 1000] [--generated 100000] [--seed 2] [--published LIST.csv]
 
 Plants changed copies of CIFAR-10 images (it must be below ``$RUNG_DATA`` or in the cache) among all 60,000 and
 prints how many are found by change, and the seconds. Then counts pairs among generated images, which have none.
 ``LIST.csv`` is the published list of CIFAR-10's own near duplicates (``meta/duplicates_cifar10.csv`` of
 github.com/cvjena/cifair): with it, the share of the test images listed there whose listed twin is found. The
-thresholds were chosen with seed 0; report another seed.
+thresholds were chosen with seed 0; report another.
 """
 
 from __future__ import annotations
@@ -118,8 +118,11 @@ def natural(data: Dataset, published: Path | None) -> None:
             print(f"published, {meaning}: {sum(twin in pairs for twin in twins)} of {len(twins)} found")
 
 
-def generated(count: int, seed: int) -> None:
-    """Pairs among pictures with the falling spectrum of photographs, half of them with some plain shapes instead."""
+def generated(count: int, seed: int, shapes: bool) -> None:
+    """Pairs among pictures with the falling spectrum of photographs, or among one to four plain ellipses on grey.
+
+    Of the latter, many do look alike: one ellipse in about the same place. They show where the method ends.
+    """
     random = np.random.default_rng((seed, 7))
     images = np.empty((count, 32, 32, 3), np.uint8)
     distance = np.hypot(np.fft.fftfreq(32)[:, None] * 32, np.fft.rfftfreq(32)[None] * 32)
@@ -129,7 +132,7 @@ def generated(count: int, seed: int) -> None:
         noise = np.fft.rfft2(random.normal(size=(some, 3, 32, 32)).astype(np.float32)) / np.maximum(distance, 1)
         fields = np.fft.irfft2(noise, s=(32, 32)).transpose(0, 2, 3, 1)
         fields = 128 + 45 * fields / fields.std((1, 2, 3), keepdims=True)
-        for number in range(0, some, 2):
+        for number in range(some if shapes else 0):
             plain = 128 + 0.1 * (fields[number] - 128)
             for _ in range(random.integers(1, 5)):
                 centre, radii = random.uniform(0, 32, 2), random.uniform(2, 12, 2)
@@ -139,14 +142,15 @@ def generated(count: int, seed: int) -> None:
         images[start : start + some] = fields.clip(0, 255).astype(np.uint8)
     wall = time.monotonic()
     pairs = find_duplicates([split("train", images)]).pairs
-    print(f"{count:,} generated images: {len(pairs)} false pairs, {time.monotonic() - wall:.1f} s")
+    kind = "plain shapes" if shapes else "textures"
+    print(f"{count:,} generated images, {kind}: {len(pairs)} pairs, {time.monotonic() - wall:.1f} s")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planted", type=int, default=1000)
     parser.add_argument("--generated", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--published", type=Path)
     arguments = parser.parse_args()
@@ -157,7 +161,8 @@ def main() -> None:
     data = load("cifar10")
     natural(data, arguments.published)
     plant(data, arguments.planted, arguments.seed)
-    generated(arguments.generated, arguments.seed)
+    generated(arguments.generated, arguments.seed, shapes=False)
+    generated(arguments.generated // 10, arguments.seed, shapes=True)
 
 
 if __name__ == "__main__":
