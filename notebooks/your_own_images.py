@@ -25,15 +25,16 @@ import rung
 WORK = Path(tempfile.mkdtemp(prefix="rung-photos-"))
 PHOTOS = os.environ.get("RUNG_NOTEBOOK_PHOTOS")  # or: PHOTOS = "photos"
 EPOCHS = os.environ.get("RUNG_NOTEBOOK_EPOCHS")
-SETTINGS = {"epochs": float(EPOCHS), "rung": "pooled"} if EPOCHS else {"budget": "1m"}
+SETTINGS = {"epochs": float(EPOCHS), "rung": "pooled"} if EPOCHS else {"budget": "30s"}
 
 if not PHOTOS:
     digits = rung.load("digits")
     PHOTOS = str(WORK / "photos")
     for k, name in enumerate(digits.classes):
         (WORK / "photos" / f"digit-{name}").mkdir(parents=True)
-        for i in np.flatnonzero(digits.train.labels == k):
-            Image.fromarray(digits.train.images[i].squeeze()).save(WORK / "photos" / f"digit-{name}" / f"{i}.png")
+        members = np.flatnonzero(digits.train.labels == k)
+        for i, pixels in zip(members, digits.train.take(members)):
+            Image.fromarray(pixels.squeeze()).save(WORK / "photos" / f"digit-{name}" / f"{i}.png")
 
 # %% [markdown]
 # ## Is the data all right?
