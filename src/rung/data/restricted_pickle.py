@@ -8,7 +8,7 @@ not reached either: arrays are rebuilt here from their checked parts.
 from __future__ import annotations
 
 import io
-import pickle
+import pickle  # nosec B403 (what it may build is restricted below)
 from typing import Any, ClassVar
 
 import numpy as np

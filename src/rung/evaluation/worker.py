@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import subprocess  # nosec B404 (it starts this module and nothing else)
 import sys
 from collections.abc import Sequence
 from types import TracebackType
@@ -38,7 +38,7 @@ class EvaluationWorker:
         group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {"creationflags": NEW_GROUP}
         self._process: subprocess.Popen[bytes] | None
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603 (a fixed command)
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -135,7 +135,7 @@ def is_loopback(host: str) -> bool:
 def address_of(listener: socket.socket, host: str) -> str:
     """The address for a browser."""
     port = listener.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # nosec B104 (nothing is bound here)
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
