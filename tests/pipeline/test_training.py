@@ -248,7 +248,13 @@ def test_a_path_is_never_taken_for_a_name(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_rung_with_rounds_is_resumed_to_the_same_weights(
     folder: Path, tmp_path: Path, pressing: Callable[[int], Pressing]
 ) -> None:
-    options: dict[str, Any] = {"epochs": 4, "threads": 1, "rung": "residual", "rounds": (1e-3, 1e-4)}
+    options: dict[str, Any] = {
+        "epochs": 4,
+        "threads": 1,
+        "precision": "float32",
+        "rung": "residual",
+        "rounds": (1e-3, 1e-4),
+    }
     whole = train(folder, out=tmp_path / "whole", **options)
     assert "--rung residual --rounds 0.001,0.0001" in whole.info["command"]
     rates = [row.learning_rate for row in whole.history]

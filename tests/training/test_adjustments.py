@@ -34,8 +34,8 @@ def test_batch_and_variation() -> None:
 
 def test_wider_networks() -> None:
     assert widened(RECIPE.network, 2) == FastConfig(stages=((16,), (24, 24)))
-    assert widened(NaiveConfig(), 0.5) == NaiveConfig(16, 64)
-    assert widened(StagesConfig(dropout=0.3), 2).stages == ((64,), (128, 128), (256, 256))  # type: ignore[attr-defined]
+    assert widened(NaiveConfig(32, 128), 0.5) == NaiveConfig(16, 64)
+    assert widened(StagesConfig(((8,), (12, 12)), dropout=0.3), 2).stages == ((16,), (24, 24))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

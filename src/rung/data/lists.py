@@ -75,13 +75,10 @@ def read_list(path: str | os.PathLike[str]) -> tuple[Listed, ...]:
         if path.stat().st_size > LARGEST:
             raise DataError(f"{path} has more than {LARGEST // 2**20} MB; it cannot be a list of images")
         # Excel writes a byte order mark.
-        rows = [
-            row
-            for row in csv.reader(
-                io.StringIO(path.read_text(encoding="utf-8-sig", errors="surrogateescape"), newline="")
-            )
-            if any(row)
-        ]
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        if "\0" in text:  # UTF-16, or no text at all; only some versions of the csv module mind.
+            raise csv.Error("it is not UTF-8")
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
     except FileNotFoundError as error:
         raise DataError(f"there is no list {path}; give a CSV file with a column named image") from error
     except (OSError, UnicodeError, csv.Error) as error:
