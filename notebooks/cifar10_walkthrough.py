@@ -51,7 +51,9 @@ def train(name, times=1.0, **settings):
 def show(images, titles=(), columns=10):
     """Images in rows of ten."""
     rows = -(-len(images) // columns)
-    _, axes = plt.subplots(rows, columns, figsize=(columns, rows * (1.25 if len(titles) else 1)), squeeze=False)
+    _, axes = plt.subplots(
+        rows, columns, figsize=(10, 10 * rows / columns * (1.25 if len(titles) else 1)), squeeze=False
+    )
     for axis in axes.flat:
         axis.axis("off")
     for number, (axis, image) in enumerate(zip(axes.flat, images)):
@@ -76,7 +78,7 @@ def curves(run):
     plt.show()
 
 
-print("Data:", DATA)
+print("Data:", DATA, "·", f"{EPOCHS} epochs a rung" if EPOCHS else f"{SECONDS:g} s a rung")
 
 # %% [markdown]
 # ## 1. Loading
@@ -200,12 +202,14 @@ for name in ("deep", "pooled", "dropout", "batchnorm", "augmented", "annealed", 
 runs["modern"] = train("modern", 2, rung="modern")
 
 # %%
-print(f"{'':10} {'parameters':>11} {'mult-adds':>10} {'training':>9} {'validation':>11} {'gap':>6} {'log loss':>9}")
+print(
+    f"{'':10} {'parameters':>11} {'mult-adds':>10} {'training':>9} {'validation':>11} {'gap':>6} {'log loss':>9} {'epochs':>7}"
+)
 for name, run in runs.items():
     plan, e = run.info["plan"], run.evaluation
     print(
         f"{name:10} {plan['parameters']:11,} {plan['multiply_adds'] / 1e6:8.1f} M {e.train_accuracy:9.1%} {e.val_accuracy:11.1%} "
-        f"{100 * (e.train_accuracy - e.val_accuracy):6.1f} {run.history[-1].val_loss:9.3f}"
+        f"{100 * (e.train_accuracy - e.val_accuracy):6.1f} {run.history[-1].val_loss:9.3f} {run.history[-1].epoch:7.2f}"
     )
 
 # %%
@@ -222,12 +226,14 @@ for split, colour, spoken in (("train", BLUE, "training"), ("val", ORANGE, "vali
 low, high = (np.array([100 * runs[n].evaluation.val_accuracy_interval[end] for n in names]) for end in (0, 1))
 axis.vlines(names, low, high, color=ORANGE, linewidth=5, alpha=0.35)
 axis.set_title("The staircase: accuracy of every rung, %; bars are 95 % intervals")
+axis.tick_params("x", rotation=25)
 axis.legend()
 plt.show()
 
 # %% [markdown]
 # Read it twice: once along the orange line (what is an idea worth on images the network has not seen?), and once along the distance between the
-# lines (which idea closes the gap?). Where the bars of two neighbours overlap widely, do not conclude much: one training each, and a
+# lines (which idea closes the gap?). And look at the last column of the table: a rung that has seen a fraction of an epoch has not shown
+# yet what it can do; it says what its idea costs, not what it is worth. Where the bars of two neighbours overlap widely, do not conclude much: one training each, and a
 # validation split of limited size. `rung.compare` below does this properly.
 #
 # ## 6. Rounds with lower learning rates
@@ -323,6 +329,7 @@ if len(surest):
     show(
         dataset.test.take(surest),
         [f"is {e.classes[truth[i]]}\nsaid {e.classes[answer[i]]} {confidence[i]:.0%}" for i in surest],
+        columns=5,
     )
 else:
     print("There are none.")
