@@ -240,6 +240,9 @@ plt.show()
 #
 # By hand, what `annealed` does by itself: three rounds, each at a tenth of the learning rate before, each from the best weights so far. At
 # the moment the rate falls, the loss usually drops at once: the network has been jumping across a narrow valley.
+#
+# The second question is whether it pays. A round that ends before the network has learnt what it could at its rate is a round too short: with
+# two passes over the images, most of the time is then spent on small steps. Rounds are for trainings that last.
 
 # %%
 rounds = train("rounds", rung="augmented", rounds=(1e-3, 1e-4, 1e-5))
