@@ -41,31 +41,3 @@ def wilson(successes: float, trials: int, confidence: float = 0.95) -> tuple[flo
     half = z / shrink * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     # Rounding may leave an end 1e-17 on the wrong side of what was observed (0 of n, n of n).
     return max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share))
-
-
-def paired_difference(gained: int, lost: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The interval of the difference between two proportions that were measured on the same trials.
-
-    Args:
-        gained: trials that succeed the second way only.
-        lost: trials that succeed the first way only.
-        trials: all of them, at least 1.
-        confidence: the coverage wanted, between 0 and 1.
-
-    Returns:
-        The ends of the interval of second minus first, from -1 to 1.
-
-    Raises:
-        ValueError: the counts do not fit together.
-
-    Reference:
-        A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions", Statistics
-        in Medicine 24 (2005): Wald's interval with a half added to each of the four counts.
-    """
-    if min(gained, lost) < 0 or trials < max(1, gained + lost):
-        raise ValueError(f"{gained} gained and {lost} lost in {trials} trials")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    more, fewer, all_of_them = gained + 0.5, lost + 0.5, trials + 2
-    difference = (more - fewer) / all_of_them
-    half = z * sqrt(more + fewer - (more - fewer) ** 2 / all_of_them) / all_of_them
-    return max(-1.0, difference - half), min(1.0, difference + half)

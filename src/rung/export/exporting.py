@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rung.data.dataset import Dataset, Images
 from rung.errors import DataError, RunError, RungError, UsageError
-from rung.evaluation.intervals import paired_difference
+from rung.evaluation.comparison import paired_difference
 from rung.export.target import Answers, target
 from rung.models.classifier import Pixels, predict
 from rung.progress import Progress, silent
@@ -221,14 +221,8 @@ def _computed(answers: Answers, images: Pixels, progress: Progress, engine: str)
 
 
 def _change(before: Probabilities, after: Probabilities, labels: npt.NDArray[np.int64]) -> AccuracyChange:
-    right_before, right_after = before.argmax(1) == labels, after.argmax(1) == labels
-    gained, lost = int((right_after & ~right_before).sum()), int((right_before & ~right_after).sum())
-    return AccuracyChange(
-        float(right_before.mean()),
-        float(right_after.mean()),
-        (gained - lost) / len(labels),
-        paired_difference(gained, lost, len(labels)),
-    )
+    found = paired_difference(before.argmax(1) == labels, after.argmax(1) == labels)
+    return AccuracyChange(found.accuracy_a, found.accuracy_b, found.difference, found.interval)
 
 
 def _recorded(run: Run, found: Probabilities) -> Agreement | None:

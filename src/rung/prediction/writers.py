@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from rung.data.lists import escape
 from rung.errors import RunError, UsageError
 from rung.prediction.predicting import Prediction, shown
 
@@ -74,12 +75,12 @@ class Csv(Writer):
     def write(self, prediction: Prediction) -> None:
         first: list[Any] = ["", ""]
         if prediction.probability is not None:
-            first = [_cell(str(prediction.answer(self.threshold))), f"{prediction.probability:.6f}"]
+            first = [escape(str(prediction.answer(self.threshold))), f"{prediction.probability:.6f}"]
         more: list[Any] = []
         for name, value in prediction.top(self.top)[1:]:
-            more += [_cell(name), f"{value:.6f}"]
+            more += [escape(name), f"{value:.6f}"]
         more += [""] * (2 * (self.top - 1) - len(more))
-        self._rows.writerow([_cell(shown(prediction.path)), *first, *more, _cell(prediction.error or "")])
+        self._rows.writerow([escape(shown(prediction.path)), *first, *more, escape(prediction.error or "")])
 
 
 class JsonLines(Writer):
@@ -205,11 +206,6 @@ def _standard_output() -> TextIO:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     return sys.stdout
-
-
-def _cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula (OWASP, "CSV injection")."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
 
 
 def _harmless(text: str) -> str:
