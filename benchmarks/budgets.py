@@ -73,11 +73,19 @@ def measure(data: str, budget: str, seed: int, busy: bool) -> dict[str, Any]:
     }
 
 
+def tables(rows: list[dict[str, Any]]) -> str:
+    """Markdown: a table for each day and machine."""
+    days: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        days.setdefault(f"{row['date']}, {row['processor']}, {row['precision']}", []).append(row)
+    return "\n\n".join(f"{day}:\n\n{table(measured)}" for day, measured in days.items())
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line for each data set, budget and condition, medians over seeds."""
     lines = [
-        "| command | seeds | median accuracy | each | wall clock | within 5 % | expected covers | epochs | peak |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| command | seeds | accuracy | each | wall clock | within 5 % | expected covers | epochs | training | peak |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
     for row in rows:
@@ -86,13 +94,15 @@ def table(rows: list[dict[str, Any]]) -> str:
         seconds = parse_duration(budget)
         accuracies = [run["accuracy"] for run in runs]
         walls = [run["wall"] for run in runs]
+        training = statistics.median(run["training_share"] for run in runs)
         kept = sum(abs(wall / seconds - 1) <= 0.05 for wall in walls)
         lines.append(
             f"| `rung train {data} --budget {budget}`{' with a busy core' if busy else ''} | {len(runs)} "
             f"| {statistics.median(accuracies):.2%} | {', '.join(f'{a:.2%}' for a in accuracies)} "
             f"| {', '.join(f'{wall:.1f} s' for wall in walls)} | {kept} of {len(runs)} "
             f"| {sum(run['covered'] for run in runs)} of {len(runs)} "
-            f"| {statistics.median(run['epochs'] for run in runs):.1f} | {max(run['peak_mib'] for run in runs)} MiB |"
+            f"| {statistics.median(run['epochs'] for run in runs):.1f} "
+            f"| {training:.0%} | {max(run['peak_mib'] for run in runs)} MiB |"
         )
     return "\n".join(lines)
 
@@ -113,7 +123,7 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
     if arguments.table:
-        print(table([json.loads(line) for line in RESULTS.read_text().splitlines()]))
+        print(tables([json.loads(line) for line in RESULTS.read_text().splitlines()]))
 
 
 if __name__ == "__main__":

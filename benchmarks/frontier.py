@@ -41,10 +41,11 @@ TABLE = Path(__file__).parents[1] / "src" / "rung" / "training" / "frontier.json
 
 # Cheapest first. The epochs of a network are those at which it may be the best choice for some budget.
 GRID: list[tuple[FastConfig, tuple[float, ...]]] = [
-    (FastConfig(stages=((16, 16), (32, 32), (64, 64))), (0.25, 0.5, 1, 2)),
-    (FastConfig(stages=((32, 32), (64, 64), (128, 128))), (0.25, 0.5, 1, 2)),
+    (FastConfig(stages=((16, 16), (32, 32), (64, 64))), (0.25, 0.5, 1, 2, 4)),
+    (FastConfig(stages=((32, 32), (64, 64), (128, 128))), (0.25, 0.5, 1, 2, 4, 8)),
     (FastConfig(stages=((32, 32), (96, 96), (192, 192))), (0.5, 1, 2, 4)),
-    (FastConfig(stages=((32, 32), (128, 128), (256, 256))), (1, 2, 4)),
+    (FastConfig(stages=((32, 32), (128, 128), (256, 256))), (1, 2, 4, 8)),
+    (FastConfig(stages=((64, 64), (256, 256), (256, 256))), (1, 2, 4)),
 ]
 
 
@@ -156,26 +157,32 @@ def attempt(arguments: argparse.Namespace) -> None:
 
 
 def write(arguments: argparse.Namespace) -> None:
-    """Smooth each network's curve and write the tables."""
+    """Smooth the results of all networks together and write the tables."""
     dataset = load(arguments.data, None)
     entries = [entry for entry in done(arguments.path) if entry["images"] is None]
-    curves, residuals = [], []
+    measured = []
     for config, _ in GRID:
-        mine = [
-            entry
-            for entry in entries
-            if entry["recipe"] == json.loads(json.dumps(base_recipe(dataset, config, True, entry["epochs"]).to_dict()))
-        ]
-        if not mine:
-            continue
-        xs = np.array([math.log(entry["epochs"]) for entry in mine])
-        ys = np.array([math.log(1 - entry["accuracy"]["2"]) for entry in mine])
-        # A parabola in log-log: one more parameter than a power law, for the floor that data sets.
-        curve = np.polynomial.Polynomial.fit(xs, ys, min(2, len(set(xs)) - 1))
-        residuals += list(np.exp(ys) - np.exp(curve(xs)))
-        epochs = sorted({entry["epochs"] for entry in mine})
-        errors = [round(float(np.exp(curve(math.log(count)))), 5) for count in epochs]
-        curves.append({"network": mine[0]["recipe"]["network"], "epochs": epochs, "errors": errors})
+        for entry in entries:
+            recipe = base_recipe(dataset, config, True, entry["epochs"])
+            if entry["recipe"] == json.loads(json.dumps(recipe.to_dict())):
+                measured.append((config, entry))
+    sizes = np.array([math.log(entry["multiply_adds"]) for _, entry in measured])
+    passes = np.array([math.log(entry["epochs"]) for _, entry in measured])
+    errors = np.array([1 - entry["accuracy"]["2"] for _, entry in measured])
+    # A parabola in log-log over both, so that each network's few trainings profit from all the others'. Its second
+    # order stands for the floor that data and network set.
+    terms = np.stack([np.ones_like(sizes), sizes, passes, sizes * passes, sizes**2, passes**2])
+    smoothed = np.exp(terms.T @ np.linalg.lstsq(terms.T, np.log(errors), rcond=None)[0])
+    residuals = errors - smoothed
+    curves = []
+    for config, _ in GRID:
+        points = {entry["epochs"]: error for (c, entry), error in zip(measured, smoothed, strict=True) if c == config}
+        if points:
+            network = {"name": config.name, **asdict(config)}
+            epochs = sorted(points)
+            curves.append(
+                {"network": network, "epochs": epochs, "errors": [round(float(points[e]), 5) for e in epochs]}
+            )
     table = {
         "source": "benchmarks/frontier.py on CIFAR-10 (JPEG re-encoding), validation accuracy with mirrored views",
         "images": len(dataset.train),
@@ -184,9 +191,7 @@ def write(arguments: argparse.Namespace) -> None:
             views: round(float(np.mean([(1 - e["accuracy"][views]) / (1 - e["accuracy"]["2"]) for e in entries])), 4)
             for views in ("1", "2", "6")
         },
-        "scatter": round(
-            float(np.std(residuals, ddof=2 * len(curves)) if len(residuals) > 2 * len(curves) else 0.005), 5
-        ),
+        "scatter": round(float(np.std(residuals, ddof=len(terms))), 5),
         "curves": curves,
     }
     TABLE.write_text(json.dumps(table, indent=1) + "\n")

@@ -59,10 +59,10 @@ def rung(*arguments: object, cwd: Path, timeout: float = 120) -> subprocess.Comp
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], float, Path]:
-    """``rung train digits --budget 8s --json``, how long it took, and where."""
+    """``rung train digits --budget 15s --json``, how long it took, and where."""
     folder = tmp_path_factory.mktemp("digits")
     start = time.monotonic()
-    result = rung("train", "digits", "--budget", "8s", "--threads", "1", "--json", cwd=folder)
+    result = rung("train", "digits", "--budget", "15s", "--threads", "1", "--json", cwd=folder)
     return result, time.monotonic() - start, folder
 
 
@@ -93,7 +93,7 @@ def test_the_budget_is_kept(digits: tuple[subprocess.CompletedProcess[str], floa
     result, seconds, _ = digits
     values = json.loads(result.stdout)
     # Machines that test are busy with other things; what is promised is measured by benchmarks/budgets.py.
-    assert 5 < seconds < 8 + 6
+    assert 10 < seconds < 15 + 6
     assert values["wall_seconds"] == pytest.approx(seconds, abs=2)
 
 

@@ -40,7 +40,7 @@ def test_a_device_that_is_not_there(name: str, available: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(("half", "chosen"), [(0.2, "float32"), (1.0, "float32"), (1.2, "float32"), (2.5, "bfloat16")])
 def test_half_precision_needs_a_clear_advantage(half: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_convolution_rate", lambda _, name: 100 * (half if name == "bfloat16" else 1.0))
+    monkeypatch.setattr(device, "_convolution_rate", lambda _, name, known: 100 * (half if name == "bfloat16" else 1.0))
     machine = measure_machine(CPU)
     assert machine.precision == chosen
     assert machine.gflops == 100 * (half if chosen == "bfloat16" else 1.0)
@@ -50,7 +50,7 @@ def test_half_precision_needs_a_clear_advantage(half: float, chosen: str, monkey
 def test_a_doubtful_answer_is_asked_again(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def rate(_: torch.device, name: str) -> float:
+    def rate(_: torch.device, name: str, known: float) -> float:
         asked.append(name)
         # Other programs slow half precision down until the sixth turn.
         return 100.0 if name == "float32" else 100 * (ratio if len(asked) < 11 else 2.0)
@@ -83,6 +83,31 @@ def test_the_best_of_several_timings_counts(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(device, "time", Time)
     assert fastest_seconds(work, CPU, repeats=3) == 2.0
+
+
+def test_one_slow_try_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = []
+
+    class Time:
+        @classmethod
+        def perf_counter(cls) -> float:
+            return 5.0 * len(tries)
+
+    monkeypatch.setattr(device, "time", Time)
+    assert fastest_seconds(lambda: tries.append(1), CPU, repeats=9, enough=4.0) == 5.0
+    assert len(tries) == 1
+
+
+def test_emulated_half_precision_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def rate(_: torch.device, name: str, known: float) -> float:
+        asked.append((name, known))
+        return 100.0 if name == "float32" else 3.0
+
+    monkeypatch.setattr(device, "_convolution_rate", rate)
+    assert measure_machine(CPU).precision == "float32"
+    assert asked[1] == ("bfloat16", 100.0) and len(asked) == 4
 
 
 def test_the_processor_has_a_name() -> None:

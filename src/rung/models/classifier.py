@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rung.memory import keeping_freed_memory
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -89,6 +91,7 @@ class Pixels(Protocol):
     def take(self, positions: slice, /) -> npt.NDArray[np.uint8]: ...
 
 
+@keeping_freed_memory()
 @torch.inference_mode()
 def predict(
     model: Classifier,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -19,7 +20,8 @@ from rung.errors import UsageError
 # How many times as fast as float32 bfloat16 must be. Hardware for it makes it more than twice as fast, computers
 # without are slower with it; so far from both, noise in the measurement does not change the choice, nor the weights.
 ADVANTAGE = 1.3
-
+# As fast as this, bfloat16 is emulated: there is nothing to find out by trying it longer.
+HOPELESS = 0.25
 # Operations of a training step below which a second thread is no help.
 SMALL_STEP = 1e9
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -76,8 +78,10 @@ def measure_machine(device: torch.device, precision: str | None = None) -> Machi
     # In turns, and the best of each counts, so that another program's moment of work does not decide. Where the
     # answer is not clear it is asked again, because weights that a seed shall give again depend on it.
     for turn in range(10):
-        rates = {name: max(rate, _convolution_rate(device, name)) for name, rate in rates.items()}
-        if turn >= 2 and (len(names) == 1 or not _doubtful(rates["bfloat16"] / rates["float32"])):
+        for name in names:
+            rates[name] = max(rates[name], _convolution_rate(device, name, rates[names[0]]))
+        ratio = rates[names[-1]] / rates[names[0]]
+        if (turn >= 2 and (len(names) == 1 or not _doubtful(ratio))) or (turn >= 1 and ratio < HOPELESS):
             break
     chosen = names[-1] if len(names) == 1 or rates["bfloat16"] > ADVANTAGE * rates["float32"] else "float32"
     return Machine(str(device), processor_name(device), torch.get_num_threads(), chosen, rates[chosen])
@@ -87,7 +91,8 @@ def _doubtful(ratio: float) -> bool:
     return ADVANTAGE / 1.3 < ratio < ADVANTAGE * 1.3
 
 
-def _convolution_rate(device: torch.device, precision: str) -> float:
+def _convolution_rate(device: torch.device, precision: str, known: float = 0.0) -> float:
+    """Operations a second in 10⁹; one try has to do where it shows less than ``HOPELESS`` times the ``known`` rate."""
     batch, channels, side = (32, 64, 16) if device.type == "cpu" else (512, 128, 16)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     shape = (batch, channels, side, side)
@@ -98,19 +103,26 @@ def _convolution_rate(device: torch.device, precision: str) -> float:
         F.conv2d(images, weight, padding=1).sum().backward()  # type: ignore[no-untyped-call]
 
     operations = 3 * 2 * batch * side * side * channels * channels * 9
-    return operations / fastest_seconds(step, device, repeats=2) / 1e9
+    enough = operations / 1e9 / (HOPELESS * known) if known else math.inf
+    return operations / fastest_seconds(step, device, repeats=2, enough=enough) / 1e9
 
 
-def fastest_seconds(work: Callable[[], object], device: torch.device, repeats: int) -> float:
-    """The shortest of ``repeats`` timings of ``work``, in seconds, after one that does not count."""
-    shortest = float("inf")
+def fastest_seconds(work: Callable[[], object], device: torch.device, repeats: int, enough: float = math.inf) -> float:
+    """The shortest of ``repeats`` timings of ``work``, in seconds, after one that does not count.
+
+    As soon as one takes longer than ``enough`` seconds, the first included, it is the answer.
+    """
+    shortest = math.inf
     for attempt in range(repeats + 1):
         start = time.perf_counter()
         work()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        if attempt:
-            shortest = min(shortest, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        if attempt or seconds > enough:
+            shortest = min(shortest, seconds)
+        if seconds > enough:
+            break
     return shortest
 
 

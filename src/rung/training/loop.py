@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from rung.data.batches import Batches
 from rung.data.dataset import Dataset, Split
+from rung.memory import keeping_freed_memory
 from rung.models.classifier import Classifier, autocast, predict
 from rung.runs import Epoch
 from rung.training.clocks import Clock
@@ -69,6 +70,7 @@ class TrainingState:
             self.best = {name: value.clone() for name, value in values.items()}
 
 
+@keeping_freed_memory()
 def fit(
     state: TrainingState,
     dataset: Dataset,

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rung.data.batches import Batches
 from rung.data.dataset import Dataset
+from rung.memory import keeping_freed_memory
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier, autocast, predict
 from rung.training.device import Machine, fastest_seconds, worthwhile_threads
@@ -78,6 +79,7 @@ def count(config: NetworkConfig, image_size: tuple[int, int], channels: int, cla
     return NetworkSize(sum(p.numel() for p in network.parameters()), multiply_adds, activations)
 
 
+@keeping_freed_memory()
 def measure_cost(recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) -> Cost:
     """Time real steps of a throw-away network on real batches, in about half a second.
 

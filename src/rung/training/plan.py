@@ -27,6 +27,11 @@ from rung.training.recipe import Recipe
 REPORT_SECONDS = 0.5
 # Between the plan and the first step: weights, normalisation, whitening, files.
 SETUP_SECONDS = 0.3
+# Power of the multiply-adds with which seconds grow, before two networks are timed: wider layers use the cores better.
+# In float32 on cores without a matrix unit it is 0.9 (benchmarks/2026-11-25.md); with one, less.
+GROWTH = 0.8
+# Seconds from which on there is time to time a third network.
+LONG = 60.0
 # Images of the training split on which its accuracy is measured at the end, at most.
 TRAIN_SAMPLE = 1000
 
@@ -124,45 +129,38 @@ def make_plan(
         batch_size=choose_batch_size(len(dataset.train)),
         augmentation=augmentation,
     )
-    measured: dict[NetworkConfig, Cost] = {}
+    costs = Costs(recipe, dataset, machine, seed)
 
-    def cost(config: NetworkConfig) -> Cost:
-        if config not in measured:
-            measured[config] = measure_cost(replace(recipe, network=config), dataset, machine, seed)
-        return measured[config]
-
-    def passes(config: NetworkConfig, known: Cost, views: int) -> float:
-        """Epochs that fit, if seconds grow with the 0.6th power of multiply-adds: wider layers use the cores better."""
+    def passes(config: NetworkConfig, views: int) -> float:
+        """Epochs that fit."""
         if epochs is not None or seconds is None:
             return epochs or 1.0
-        size = network_size(config, dataset)
-        share = float((size.multiply_adds / known.size.multiply_adds) ** 0.6)
+        step, forward = costs.expected(config)
         left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
-        left -= evaluation_seconds(dataset, views, known.forward * share)
-        return left / (known.step * share * len(dataset.train))
+        return (left - evaluation_seconds(dataset, views, forward)) / (step * len(dataset.train))
 
-    def accuracy(config: NetworkConfig, known: Cost, views: int) -> float:
-        return frontier.accuracy(config, passes(config, known, views), len(dataset.train), views)
+    def accuracy(config: NetworkConfig, views: int) -> float:
+        return frontier.accuracy(config, passes(config, views), len(dataset.train), views)
 
     possible_views = (1, 2, 6) if augmentation.flip and min(dataset.image_size) >= 8 else (1,)
     config = fitting(network or frontier.networks[0], dataset)
     if network is None:
-        # The cheapest network is measured, the best by that guess is measured, too, and may change the choice once.
-        for _ in range(2):
-            reference = cost(config)
+        # The cheapest network is measured, the best by that guess is measured, too, which may change the choice.
+        for _ in range(2 if seconds is not None and seconds < LONG else 3):
+            costs.measure(config)
             config = max(
                 (fitting(candidate, dataset) for candidate in frontier.networks),
-                key=lambda candidate: max(accuracy(candidate, reference, views) for views in possible_views),
+                key=lambda candidate: max(accuracy(candidate, views) for views in possible_views),
             )
-            if config in measured:
+            if config in costs.measured:
                 break
-    known = cost(config)
-    best_views = max(possible_views, key=lambda views: accuracy(config, known, views))
+    known = costs.measure(config)
+    best_views = max(possible_views, key=lambda views: accuracy(config, views))
     recipe = replace(recipe, network=config, views=best_views)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
     start = spent + time.monotonic() - began
     budget = None if seconds is None else seconds + spent
-    plan = _finished(recipe, dataset, machine, known, budget, passes(config, known, best_views), start, report_seconds)
+    plan = _finished(recipe, dataset, machine, known, budget, passes(config, best_views), start, report_seconds)
     expected, interval = frontier.expectation(config, plan.epochs, dataset, probe, recipe.views)
     return replace(
         plan,
@@ -171,6 +169,47 @@ def make_plan(
         expected_accuracy_interval=interval,
         reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
     )
+
+
+class Costs:
+    """What networks cost here: measured for some, and for the others expected from those.
+
+    Args:
+        recipe: how they are trained, but for the network.
+        dataset, machine, seed: as of :func:`~rung.training.measure.measure_cost`.
+    """
+
+    def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) -> None:
+        self.measured: dict[NetworkConfig, Cost] = {}
+        self._sizes: dict[NetworkConfig, float] = {}
+        self._recipe, self._dataset, self._machine, self._seed = recipe, dataset, machine, seed
+
+    def measure(self, config: NetworkConfig) -> Cost:
+        """The cost of a network, timed the first time that it is asked for."""
+        if config not in self.measured:
+            recipe = replace(self._recipe, network=config)
+            self.measured[config] = measure_cost(recipe, self._dataset, self._machine, self._seed)
+        return self.measured[config]
+
+    def expected(self, config: NetworkConfig) -> tuple[float, float]:
+        """Seconds an image in a training step, and in a forward pass; at least one network must be measured.
+
+        They follow a power of the multiply-adds through the nearest measured network: that of the measured ones, within
+        reason, or at first :data:`GROWTH`.
+        """
+        if config in self.measured:
+            return self.measured[config].step, self.measured[config].forward
+        if config not in self._sizes:
+            self._sizes[config] = math.log(network_size(config, self._dataset).multiply_adds)
+        size = self._sizes[config]
+        known = sorted((math.log(cost.size.multiply_adds), cost.step, cost.forward) for cost in self.measured.values())
+        (smallest, least, _), (largest, most, _) = known[0], known[-1]
+        power = GROWTH
+        if largest > smallest:
+            power = min(1.1, max(0.4, math.log(most / least) / (largest - smallest)))
+        nearest, step, forward = min(known, key=lambda entry: abs(entry[0] - size))
+        share = math.exp(power * (size - nearest))
+        return step * share, forward * share
 
 
 def plan_recipe(

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+
+from rung.memory import keeping_freed_memory
+
+STATM = Path("/proc/self/statm")
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc" or not STATM.exists(), reason="needs the GNU C library")
+
+
+def resident() -> float:
+    """MiB of this process that are in memory."""
+    return int(STATM.read_text().split()[1]) * 4096 / 2**20
+
+
+@glibc
+def test_freed_memory_is_kept_within_and_given_back_afterwards() -> None:
+    with keeping_freed_memory():
+        before = resident()
+        blocks = [torch.ones(16 * 2**20 // 4) for _ in range(16)]
+        del blocks
+        assert resident() > before + 200
+    assert resident() < before + 60
+
+
+@glibc
+def test_the_outermost_one_gives_back() -> None:
+    with keeping_freed_memory():
+        before = resident()
+        with keeping_freed_memory():
+            blocks = [torch.ones(16 * 2**20 // 4) for _ in range(16)]
+            del blocks
+        assert resident() > before + 200
+
+
+def test_elsewhere_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    with keeping_freed_memory():
+        assert torch.ones(3).sum() == 3
