@@ -7,7 +7,7 @@ from typing import Any
 
 
 def use_tiny_networks() -> None:
-    """Let every plan of this process have a network of a few hundred weights, and save a checkpoint at every row."""
+    """Let every plan of this process have a network of a few hundred weights, and save a checkpoint at every step."""
     import rung.training.session as session
     from rung.models.fast import FastConfig
     from rung.pipeline import recorder

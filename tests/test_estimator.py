@@ -166,9 +166,10 @@ def test_other_sizes(pictures: Pictures, size: tuple[int, int]) -> None:
 def test_a_budget_is_kept(data: tuple[np.ndarray, np.ndarray]) -> None:
     quick().fit(*data)  # Imports are not the budget's business here.
     start = time.monotonic()
-    classifier = ImageClassifier(budget=3.0, threads=1).fit(*data)
+    # Enough for a computer that is busy with other things to start within.
+    classifier = ImageClassifier(budget=8.0, threads=1).fit(*data)
     seconds = time.monotonic() - start
-    assert 2.0 < seconds < 4.5
+    assert 6 < seconds < 12
     assert classifier.score(*data) > 0.95
     assert len(classifier.history_) <= 200
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,13 +90,9 @@ class Run:
         Raises:
             RunError: ``path`` exists and is not empty, or cannot be written to.
         """
-        if path is None:
-            stem = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
-            path, number = stem, 1
-            while path.exists():
-                number += 1
-                path = stem.with_name(f"{stem.name}-{number}")
         try:
+            if path is None:
+                path = _new_folder(Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
             path.mkdir(parents=True, exist_ok=True)
             taken = any(path.iterdir())
         except OSError as error:
@@ -264,6 +261,18 @@ class Run:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         self._files.write(name, content)
+
+
+def _new_folder(stem: Path) -> Path:
+    """Make a folder of this name, or of the name with a number where others have it."""
+    for number in itertools.count(1):
+        path = stem if number == 1 else stem.with_name(f"{stem.name}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError
 
 
 def _short(value: float) -> str:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from rung.errors import RunError
 
 CHECKSUMS = "checksums.json"
 _LOCK = ".checksums.lock"
+# How often, and after how long, a file that another program on Windows has open is tried again.
+RETRIES, RETRY_SECONDS = 20, 0.1
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -35,12 +38,24 @@ def write_atomically(path: Path, content: bytes) -> None:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            temporary.replace(path)
+            _rename(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    """Rename, on Windows as soon as nobody has the old file open: a spreadsheet or an indexer may for a moment."""
+    for _ in range(RETRIES if os.name == "nt" else 0):
+        try:
+            temporary.replace(path)
+        except PermissionError:
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+    temporary.replace(path)
 
 
 class CheckedFolder:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -95,3 +96,16 @@ def test_no_time_at_all_is_the_end(fake: FakeTime, reserved: float) -> None:
     clock = TimeClock(deadline=fake.now + 5, reserved=reserved)
     assert clock.progress(0) >= 1
     assert clock.seconds_left(0, 1.0) == 0
+
+
+def test_a_pause_is_not_used_time(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 12, reserved=2)
+    steps = simulate(clock, fake, lambda step: 3600.0 if step == 50 else 0.1)
+    assert len(steps) == pytest.approx(101, abs=1)
+    assert max(after - before for before, after in pairwise(steps)) < 0.02
+    assert fake.now == pytest.approx(1000 + 10 + 3600, abs=0.3)
+
+
+def test_steps_that_are_always_long_are_no_pauses(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 120, reserved=20)
+    assert len(simulate(clock, fake, lambda step: 25.0)) == 4

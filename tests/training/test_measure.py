@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from rung.data.dataset import Dataset
+from rung.data.dataset import Dataset, Split
 from rung.models.fast import FastConfig
+from rung.training import measure
 from rung.training.device import Machine
 from rung.training.measure import count, measure_cost, network_size
 from rung.training.recipe import Recipe
@@ -57,3 +59,21 @@ def test_a_larger_network_costs_more(make_dataset: Callable[..., Dataset], recip
 def test_fewer_images_than_a_batch(make_dataset: Callable[..., Dataset], recipe: Recipe, machine: Machine) -> None:
     cost = measure_cost(replace(recipe, batch_size=500), make_dataset(20, 2), machine, seed=0)
     assert cost.step > 0
+
+
+def test_a_trial_keeps_within_the_memory(
+    dataset: Dataset, recipe: Recipe, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    class Batches(measure.Batches):
+        def __init__(self, split: Split, batch_size: int, *given: Any) -> None:
+            tried.append(batch_size)
+            super().__init__(split, batch_size, *given)
+
+    monkeypatch.setattr(measure, "Batches", Batches)
+    recipe = replace(recipe, batch_size=64)
+    cost = measure_cost(recipe, dataset, machine, 0)
+    for images in (20, 1):
+        measure_cost(recipe, dataset, machine, 0, max_memory=cost.base_bytes + images * cost.bytes_per_image)
+    assert tried == [64, 20, 8]

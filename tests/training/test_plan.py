@@ -92,6 +92,14 @@ def test_a_number_of_epochs_is_kept(dataset: Dataset, machine: Machine, epochs: 
     assert plan.steps == int(epochs * (len(dataset.train) // plan.recipe.batch_size))
 
 
+def test_fewer_images_than_a_batch_are_one_step_an_epoch(
+    make_dataset: Callable[..., Dataset], machine: Machine
+) -> None:
+    plan = plan_for(make_dataset(6, 2), machine, seconds=None, epochs=3.0, network=SMALL)
+    assert plan.steps == 3
+    assert plan_for(make_dataset(6, 2), machine, seconds=None, epochs=0.1, network=SMALL).steps == 1
+
+
 def test_the_plan_for_epochs_does_not_depend_on_the_speed(
     dataset: Dataset, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +108,9 @@ def test_the_plan_for_epochs_does_not_depend_on_the_speed(
     recipes = []
     for slow in (1, 1000):
 
-        def cost(recipe: Recipe, data: Dataset, machine: Machine, seed: int, slow: int = slow) -> Cost:
+        def cost(
+            recipe: Recipe, data: Dataset, machine: Machine, seed: int, most: float | None, slow: int = slow
+        ) -> Cost:
             return Cost(module.network_size(recipe.network, data), 1e-4 * slow, 3e-5 * slow, 1, 1)
 
         monkeypatch.setattr(module, "measure_cost", cost)

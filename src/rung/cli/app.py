@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -11,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from rung import __version__
+from rung.data.seeds import check_seed
+from rung.data.terminal import harmless
 from rung.errors import RungError, UsageError
 
 # The budget runs from pressing Enter. The interpreter's start is before the first line of Python that can
@@ -46,17 +49,51 @@ def rung(
 
 
 def print_json(value: Any) -> None:
-    """What ``--json`` promises: one object on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    """What ``--json`` promises: one object on standard output, in ASCII, which every terminal and pipe can take."""
+    print(json.dumps(value))
+
+
+def say(line: str = "", *, error: bool = False) -> None:
+    """Print a line for people. Names of files and classes in it cannot steer the terminal."""
+    print(harmless(line), file=sys.stderr if error else sys.stdout)
+
+
+def seed_in_range(seed: int) -> int:
+    """The callback of every ``--seed``.
+
+    Raises:
+        UsageError: it is out of its range.
+    """
+    check_seed(seed)
+    return seed
+
+
+def refuse_beside(context: typer.Context, option: str, *, but: tuple[str, ...] = ("quiet", "as_json")) -> None:
+    """Refuse what was given on the command line and has no effect beside ``option``.
+
+    Args:
+        context: of the command.
+        option: the parameter of the command that makes the others useless.
+        but: the parameters that keep their effect.
+
+    Raises:
+        UsageError: there is one; it is named.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is None or source.name != "COMMANDLINE" or parameter.name in (option, *but):
+            continue
+        name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.human_readable_name.upper()
+        raise UsageError(f"--{option} goes on with what was asked for then, so {name} has no effect; leave it out")
 
 
 def main() -> None:
     """The ``rung`` command: exit code 0 done, 1 failed, 2 wrong usage, 130 interrupted (which Typer sees to)."""
-    # A thread that waits for another one by spinning takes the core that the other one needs as soon as some
-    # other program is busy: steps then take four times as long, with these settings (of GNU's and of LLVM's
-    # OpenMP, read when torch is imported) twice.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # How long a thread spins before it sleeps, in milliseconds, with LLVM's and Intel's OpenMP (read when torch is
+    # imported). Their 200 take the core that another program has given the thread it waits for. GNU's OpenMP does best
+    # as it is: with a short spin, steps take a fifth longer on an idle computer (benchmarks/2026-11-25.md).
     os.environ.setdefault("KMP_BLOCKTIME", "1")
+    _tolerate()
     try:
         try:
             app()
@@ -72,6 +109,14 @@ def main() -> None:
         sys.exit(1)
 
 
+def _tolerate() -> None:
+    """Let no character end the work: one that a terminal or pipe cannot show, or a file's name that is no UTF-8."""
+    streams = ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace"), (sys.stderr, "backslashreplace"))
+    for stream, errors in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
+
+
 def _leave(code: int) -> None:
     """End the process. Taking torch apart in order takes up to a second of the budget, and everything is written."""
     sys.stdout.flush()
@@ -82,5 +127,5 @@ def _leave(code: int) -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"rung: {message}", file=sys.stderr)
+    say(f"rung: {message}", error=True)
     sys.exit(code)

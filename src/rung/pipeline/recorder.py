@@ -77,6 +77,9 @@ class Recorder:
             self._stopped = True
             self._save(state)
             self._display.message("Stopped. The best weights so far are evaluated; Ctrl-C again leaves at once.")
+        # After a stop a row is added that an uninterrupted training would not have had.
+        elif not self._stopped and time.monotonic() - self._checkpointed >= CHECKPOINT_SECONDS:
+            self._save(state)
 
     def row(self, state: TrainingState) -> None:
         self._shown.row(state)
@@ -88,9 +91,6 @@ class Recorder:
         slower = self._planned_speed / max(state.history[-1].images_per_second, 1e-9)
         if math.isfinite(slower):
             self._clock.reserve(self._seconds_after * min(max(slower, 0.7), MOST_SLOWER))
-        # After a stop a row is added that an uninterrupted training would not have had.
-        if not self._stopped and time.monotonic() - self._checkpointed >= CHECKPOINT_SECONDS:
-            self._save(state)
 
     def _write_history(self) -> None:
         if self._unwritten is not None:

@@ -155,10 +155,12 @@ def resume(
     """
     started = time.monotonic() if started is None else started
     run = Run(path)
-    if run.status == "finished":
-        raise RunError(f"the run {run.path} has finished; there is nothing to go on with")
-    with _Training(settings_of(run), display, started) as training:
-        return training.go_on(run)
+    with run.exclusively():
+        run = Run(path)  # Whoever had it until now may have changed it.
+        if run.status == "finished":
+            raise RunError(f"the run {run.path} has finished; there is nothing to go on with")
+        with _Training(settings_of(run), display, started) as training:
+            return training.go_on(run)
 
 
 class _Training:
@@ -246,7 +248,7 @@ class _Training:
         resumed = bool(checkpoints(run.path / CHECKPOINT))
         how = "from its last checkpoint" if resumed else "from the beginning, for it has no checkpoint yet"
         self.display.start([*data_lines(dataset), f"Going on with {run.path}, {how}"])
-        with run.exclusively(), self._status_of(run):
+        with self._status_of(run):
             run.update(status="running")
             self._train_and_report(run, dataset, recipe, device, resumed=resumed)
         return run
@@ -376,7 +378,8 @@ class _Training:
         from rung.training.head import features_of_all
 
         count, network = self.settings.folds, state.model.network
-        if count is None:
+        # Its parts have test images among them.
+        if count is None or not self.on_test:
             return
         if not isinstance(network, PretrainedNetwork) or network.config.learns != "head":
             self.display.message("--folds is left out: it is for trainings of a head on a pretrained network.")

@@ -15,7 +15,7 @@ from torch import Tensor
 from rung.errors import RunError
 from rung.runs import Epoch
 from rung.storage import CheckedFolder
-from rung.training.loop import TrainingState
+from rung.training.loop import TrainingState, Window
 from rung.training.watching import Watcher
 
 # The last one, and the one before it for when something damages the last.
@@ -44,6 +44,7 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
         "best_accuracy": state.best_accuracy,
         "rate_scale": state.rate_scale,
         "round": state.round,
+        "window": state.window.values(),
         "history": [asdict(row) for row in state.history],
         "watched": state.watcher.names(),
     }
@@ -100,6 +101,7 @@ def _load(path: Path, state: TrainingState) -> None:
         state.best_accuracy = float(progress["best_accuracy"])
         state.rate_scale = float(progress["rate_scale"])
         state.round = int(progress.get("round", 0))
+        state.window = Window(**progress["window"])
         state.history = [Epoch(**row) for row in progress["history"]]
         watched = {name: value.numpy() for name, value in _below("watched/", tensors).items()}
         state.watcher = Watcher.restored(watched, progress["watched"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+# Seconds between two steps that may be a pause, and are one if they are twenty times the longest step before.
+PAUSE = 20.0
+
 
 class Clock(Protocol):
     """Tells the loop how far it is; the learning rate follows it, so it always reaches its end."""
@@ -52,10 +55,21 @@ class TimeClock:
         self.start = time.monotonic() - used
         self.deadline = deadline
         self.reserved = reserved
+        self._asked = time.monotonic()
+        self._longest = 0.0
 
     def progress(self, step: int) -> float:
+        now = time.monotonic()
+        gap, self._asked = now - self._asked, now
+        # A process that was stopped, or a computer that slept, goes on where it was: a schedule that jumped to its end
+        # would leave weights in the middle of large steps.
+        if gap > PAUSE and self._longest and gap > 20 * self._longest:
+            self.start += gap
+            self.deadline += gap
+        else:
+            self._longest = max(self._longest, gap)
         total = self.deadline - self.reserved - self.start
-        return (time.monotonic() - self.start) / total if total > 0 else 1.0
+        return (now - self.start) / total if total > 0 else 1.0
 
     def seconds_left(self, step: int, seconds_per_step: float) -> float:
         return max(0.0, self.deadline - self.reserved - time.monotonic())

@@ -35,13 +35,51 @@ class Observer(Protocol):
         ...
 
 
+class Window:
+    """Running figures of the training batches since the last row.
+
+    Args:
+        images, steps, correct, loss_sum: what a checkpoint kept of one that is to go on.
+        seconds: that it had lasted.
+    """
+
+    def __init__(
+        self, images: int = 0, steps: int = 0, correct: int = 0, loss_sum: float = 0.0, seconds: float = 0.0
+    ) -> None:
+        self.images, self.steps, self.correct, self.loss_sum, self.seconds = images, steps, correct, loss_sum, seconds
+        self._start = time.monotonic() - seconds
+
+    def values(self) -> dict[str, float]:
+        """The arguments that make it again."""
+        return {name: value for name, value in vars(self).items() if name != "_start"}
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        self.steps += 1
+        self.images += len(labels)
+        self.loss_sum += loss.item()
+        self.correct += int((logits.argmax(1) == labels).sum())
+        self.seconds = time.monotonic() - self._start
+
+    @property
+    def loss(self) -> float:
+        return self.loss_sum / self.steps if self.steps else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images if self.images else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        return self.images / self.seconds if self.images and self.seconds else math.nan
+
+
 @dataclass
 class TrainingState:
     """Where a training is: everything that resuming it needs, apart from the recipe and the seed.
 
     ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
     all rows of the history, and ``best_accuracy`` that accuracy; ``round`` counts the recipe's rounds that
-    are over. ``watcher`` has seen every step, for a diagnosis.
+    are over. ``window`` has the steps since the last row; ``watcher`` has seen every step, for a diagnosis.
     """
 
     model: Classifier
@@ -56,6 +94,7 @@ class TrainingState:
     loss: float = math.nan
     accuracy: float = math.nan
     images_per_second: float = math.nan
+    window: Window = field(default_factory=Window)
     watcher: Watcher = field(default_factory=Watcher)
 
     def is_finite(self) -> bool:
@@ -104,7 +143,8 @@ def fit(
     model, optimizers, device = state.model, state.optimizers, state.model.mean.device
     batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
     classes = len(dataset.classes)
-    window = _Window()
+    if not state.window.steps:
+        state.window = Window()  # Its time begins now.
     if not state.best:
         state.keep_if_best(state.best_accuracy)  # There must be something to retreat to.
     model.train()
@@ -113,12 +153,12 @@ def fit(
     while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
         if recipe.round(progress) > state.round:
             if not state.history or state.history[-1].step < state.step:
-                _add_row(state, window, batches.steps_per_epoch, recipe, progress, validation, precision)
+                _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
                 observer.row(state)
             state.round = recipe.round(progress)
             model.load_state_dict(state.best)
             optimizers = state.optimizers = Optimizers(model.network, recipe)
-            window = _Window()
+            state.window = Window()
         # Dropout draws from torch's generator: like all else, what it draws depends on the seed and the step alone.
         _seed(device, (seed * 1_000_003 + state.step) % 2**63)
         images, labels = batches(state.step)
@@ -132,24 +172,26 @@ def fit(
         optimizers.step(recipe.rate(progress) * state.rate_scale)
         state.watcher.after(progress, batches.positions(state.step), loss, logits, labels, len(dataset.train))
         state.step += 1
+        window = state.window
         window.add(loss, logits, labels)
         state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
         state.seconds = time.monotonic() - started
         if not math.isfinite(window.loss):
             _retreat(state, recipe)
-            optimizers, window = state.optimizers, _Window()
+            optimizers, state.window = state.optimizers, Window()
         elif state.step % steps_per_row == 0:
-            _add_row(state, window, batches.steps_per_epoch, recipe, progress, validation, precision)
-            window = _Window()
+            _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
+            state.window = Window()
             state.seconds = time.monotonic() - started
-            observer.row(state)
             # A network can die with a finite loss: only its running statistics overflow.
             if not state.is_finite():
                 _retreat(state, recipe)
                 optimizers = state.optimizers
+            observer.row(state)
         observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
+    window = state.window
     if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
-        _add_row(state, window, batches.steps_per_epoch, recipe, progress, validation, precision)
+        _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
         observer.row(state)
     # At the end of the schedule the last weights are the best but for the noise of a small validation sample.
     accuracy = state.history[-1].val_accuracy
@@ -170,37 +212,8 @@ def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
     return F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
-class _Window:
-    """Running figures of the training batches since the last row."""
-
-    def __init__(self) -> None:
-        self.images = self.steps = self.correct = 0
-        self.loss_sum = 0.0
-        self.start = time.monotonic()
-
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.steps += 1
-        self.images += len(labels)
-        self.loss_sum += loss.item()
-        self.correct += int((logits.argmax(1) == labels).sum())
-        self.seconds = time.monotonic() - self.start
-
-    @property
-    def loss(self) -> float:
-        return self.loss_sum / self.steps if self.steps else math.nan
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct / self.images if self.images else math.nan
-
-    @property
-    def images_per_second(self) -> float:
-        return self.images / self.seconds if self.images and self.seconds else math.nan
-
-
 def _add_row(
     state: TrainingState,
-    window: _Window,
     steps_per_epoch: int,
     recipe: Recipe,
     progress: float,
@@ -217,11 +230,11 @@ def _add_row(
             step=state.step,
             seconds=state.seconds,
             learning_rate=recipe.rate(progress) * recipe.peak_rate * state.rate_scale,
-            train_loss=window.loss,
-            train_accuracy=window.accuracy,
+            train_loss=state.window.loss,
+            train_accuracy=state.window.accuracy,
             val_loss=loss,
             val_accuracy=accuracy,
-            images_per_second=window.images_per_second,
+            images_per_second=state.window.images_per_second,
         )
     )
     if math.isfinite(loss):

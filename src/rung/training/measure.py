@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -80,13 +80,26 @@ def count(config: NetworkConfig, image_size: tuple[int, int], channels: int, cla
 
 
 @keeping_freed_memory()
-def measure_cost(recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) -> Cost:
+def measure_cost(
+    recipe: Recipe, dataset: Dataset, machine: Machine, seed: int, max_memory: float | None = None
+) -> Cost:
     """Time real steps of a throw-away network on real batches, in about half a second.
 
     A first step, in which libraries prepare themselves, is not counted; of the next two the mean is taken.
+
+    Args:
+        max_memory: bytes that the process may use; the trial's batches are as small as that needs, or of eight.
     """
     device = torch.device(machine.device)
     size = network_size(recipe.network, dataset)
+    # Each activation is kept for the backward pass about four times (convolution, pooling, normalisation,
+    # ReLU), in half precision or in full.
+    bytes_per_image = 4 * (2 if machine.precision == "bfloat16" else 4) * size.activations
+    # Weights, gradients, what the optimizer remembers, and the best weights.
+    base_bytes = BASE_BYTES + 5 * 4 * size.parameters
+    if max_memory is not None:
+        fitting = max(8, int((max_memory - base_bytes) / bytes_per_image))
+        recipe = replace(recipe, batch_size=min(recipe.batch_size, fitting))
     network = recipe.network.build(dataset.image_size, dataset.channels, len(dataset.classes))
     model = Classifier(network, [128.0] * dataset.channels, [64.0] * dataset.channels).to(device)
     optimizers = Optimizers(network, recipe)
@@ -112,9 +125,4 @@ def measure_cost(recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) 
     seconds = sum(timings) / len(timings)
     sample = dataset.train.subset(batches.positions(0))
     forward = fastest_seconds(lambda: predict(model, sample, precision=machine.precision), device, repeats=1)
-    # Each activation is kept for the backward pass about four times (convolution, pooling, normalisation,
-    # ReLU), in half precision or in full.
-    width = 2 if machine.precision == "bfloat16" else 4
-    # Weights, gradients, what the optimizer remembers, and the best weights.
-    base = BASE_BYTES + 5 * 4 * size.parameters
-    return Cost(size, seconds / batches.batch_size, forward / len(sample), base, 4 * width * size.activations)
+    return Cost(size, seconds / batches.batch_size, forward / len(sample), base_bytes, bytes_per_image)

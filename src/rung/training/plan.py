@@ -129,7 +129,7 @@ def make_plan(
         batch_size=choose_batch_size(len(dataset.train)),
         augmentation=augmentation,
     )
-    costs = Costs(recipe, dataset, machine, seed)
+    costs = Costs(recipe, dataset, machine, seed, max_memory)
 
     def passes(config: NetworkConfig, views: int) -> float:
         """Epochs that fit."""
@@ -176,19 +176,22 @@ class Costs:
 
     Args:
         recipe: how they are trained, but for the network.
-        dataset, machine, seed: as of :func:`~rung.training.measure.measure_cost`.
+        dataset, machine, seed, max_memory: as of :func:`~rung.training.measure.measure_cost`.
     """
 
-    def __init__(self, recipe: Recipe, dataset: Dataset, machine: Machine, seed: int) -> None:
+    def __init__(
+        self, recipe: Recipe, dataset: Dataset, machine: Machine, seed: int, max_memory: float | None = None
+    ) -> None:
         self.measured: dict[NetworkConfig, Cost] = {}
         self._sizes: dict[NetworkConfig, float] = {}
-        self._recipe, self._dataset, self._machine, self._seed = recipe, dataset, machine, seed
+        self._recipe, self._dataset = recipe, dataset
+        self._how = (machine, seed, max_memory)
 
     def measure(self, config: NetworkConfig) -> Cost:
         """The cost of a network, timed the first time that it is asked for."""
         if config not in self.measured:
             recipe = replace(self._recipe, network=config)
-            self.measured[config] = measure_cost(recipe, self._dataset, self._machine, self._seed)
+            self.measured[config] = measure_cost(recipe, self._dataset, *self._how)
         return self.measured[config]
 
     def expected(self, config: NetworkConfig) -> tuple[float, float]:
@@ -231,7 +234,7 @@ def plan_recipe(
     errors are those of :func:`make_plan`.
     """
     began = time.monotonic()
-    known = measure_cost(recipe, dataset, machine, seed)
+    known = measure_cost(recipe, dataset, machine, seed, max_memory)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
     if epochs is None and seconds is not None:
         left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
@@ -258,7 +261,9 @@ def _finished(
     Raises:
         UsageError: there is no time for a single step.
     """
-    steps = int(epochs * (len(dataset.train) // recipe.batch_size))
+    steps = int(epochs * max(1, len(dataset.train) // recipe.batch_size))
+    if budget is None:
+        steps = max(1, steps)
     evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
     if steps < 1:
         raise UsageError(

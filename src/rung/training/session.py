@@ -93,7 +93,9 @@ def plan_training(
 def new_state(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int) -> TrainingState:
     """A training before its first step: weights from the seed, statistics from the training split."""
     model = build_model(recipe, dataset, device, seed)
-    return TrainingState(model, Optimizers(model.network, recipe))
+    state = TrainingState(model, Optimizers(model.network, recipe))
+    state.keep_if_best(state.best_accuracy)  # There must be something to retreat to, and to checkpoint.
+    return state
 
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
@@ -135,7 +137,7 @@ def train(
         stop: asked before each step; True ends the training early.
     """
     if isinstance(recipe.network, PretrainedConfig):
-        if state.step == 0:
+        if not state.history:
             start_from_features(
                 state, dataset, recipe, clock, seed=seed, precision=precision, observer=observer, stop=stop
             )
