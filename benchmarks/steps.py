@@ -1,0 +1,150 @@
+"""What a training step takes, and what the allocator and the spinning of threads have to do with it.
+
+    python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
+    python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
+    python benchmarks/steps.py spin --rounds 4      # how long a thread of GNU's OpenMP spins before it sleeps
+    python benchmarks/steps.py spin --busy          # the same with another program on one core
+
+Each measurement is a process of its own; those that are compared take turns. Printed are medians over the rounds, with
+the least and the most. Images are noise: nothing is learnt here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+NETWORKS = (((16, 16), (32, 32), (64, 64)), ((32, 32), (64, 64), (128, 128)), ((64, 64), (128, 128), (256, 256)))
+BATCH, STEPS = 250, 12
+WAYS: dict[str, dict[str, dict[str, str]]] = {
+    "memory": {"kept": {}, "given back": {"RUNG_STEPS_GIVE_BACK": "1"}},
+    "spin": {"as it is": {}} | {count: {"GOMP_SPINCOUNT": count} for count in ("1000", "10000", "30000", "100000")},
+}
+
+
+def steps() -> list[float]:
+    """Milliseconds of a training step of each network, on all cores."""
+    import torch
+    from torch.nn import functional as F
+
+    from rung.memory import keeping_freed_memory
+    from rung.models.classifier import Classifier, autocast
+    from rung.models.fast import FastConfig
+    from rung.training.device import measure_machine, set_threads
+    from rung.training.optimizers import Optimizers
+    from rung.training.recipe import Recipe
+
+    set_threads(None)
+    cpu = torch.device("cpu")
+    precision = measure_machine(cpu).precision
+    images = torch.randint(0, 255, (BATCH, 32, 32, 3), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (BATCH,))
+    keeping = contextlib.nullcontext() if "RUNG_STEPS_GIVE_BACK" in os.environ else keeping_freed_memory()
+    taken = []
+    with keeping:
+        for stages in NETWORKS:
+            config = FastConfig(stages=stages)
+            model = Classifier(config.build((32, 32), 3, 10), [128.0] * 3, [64.0] * 3)
+            optimizers = Optimizers(model.network, Recipe(network=config))
+
+            def step(model: Classifier = model, optimizers: Optimizers = optimizers) -> None:
+                with autocast(cpu, precision):
+                    logits = model(images)
+                F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+                optimizers.step(0.0)
+
+            taken.append(1e3 * mean_seconds(step, STEPS))
+    return taken
+
+
+def mean_seconds(work: Callable[[], object], times: int) -> float:
+    """The mean of ``times`` runs, after two that do not count."""
+    work()
+    work()
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    return (time.perf_counter() - start) / times
+
+
+@contextlib.contextmanager
+def rival(wanted: bool) -> Iterator[None]:
+    """Another program on one core, if it is ``wanted``."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+    try:
+        yield
+    finally:
+        if process:
+            process.kill()
+
+
+def compare(what: str, rounds: int, busy: bool) -> None:
+    taken: dict[str, list[list[float]]] = {name: [] for name in WAYS[what]}
+    with rival(busy):
+        for _ in range(rounds):
+            for name, settings in WAYS[what].items():
+                command = [sys.executable, __file__, "one"]
+                output = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, check=True).stdout
+                taken[name].append(json.loads(output))
+    widths = ["-".join(str(stage[0]) for stage in stages) for stages in NETWORKS]
+    print(f"| {what} | {' | '.join(f'{width}, ms a step' for width in widths)} |\n|---|{'---|' * len(widths)}")
+    for name, values in taken.items():
+        cells = [
+            f"{statistics.median(v):.0f} ({min(v):.0f} to {max(v):.0f})" for v in map(list, zip(*values, strict=True))
+        ]
+        print(f"| {name} | {' | '.join(cells)} |")
+
+
+def layers() -> None:
+    """The convolutions of the networks in float32, in 10⁹ operations a second, beside what the machine can do."""
+    import torch
+    from torch.nn import functional as F
+
+    from rung.memory import keeping_freed_memory
+    from rung.training.device import set_threads
+
+    set_threads(None)
+    with keeping_freed_memory():
+        matrix = torch.randn(2048, 2048)
+        print(f"matrix product {2 * 2048**3 / mean_seconds(lambda: matrix @ matrix, 3) / 1e9:.0f} GFLOP/s")
+        block = torch.randn(4 * 2**20)
+        target = torch.empty_like(block)
+        print(f"copy {2 * 4 * block.numel() / mean_seconds(lambda: target.copy_(block), 9) / 1e9:.0f} GB/s")
+        print("| convolution | forward | data | weights |\n|---|---|---|---|")
+        for inputs, outputs, side in ((24, 32, 31), (32, 64, 15), (64, 128, 7), (128, 128, 3), (64, 256, 15)):
+            x = torch.randn(BATCH, inputs, side, side).to(memory_format=torch.channels_last)
+            w = torch.randn(outputs, inputs, 3, 3).to(memory_format=torch.channels_last)
+            y = F.conv2d(x, w, padding=1)
+
+            def backward(data: bool, x: torch.Tensor = x, w: torch.Tensor = w, y: torch.Tensor = y) -> None:
+                wanted = [data, not data, False]
+                torch.ops.aten.convolution_backward(y, x, w, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, wanted)
+
+            works = (lambda x=x, w=w: F.conv2d(x, w, padding=1), lambda: backward(True), lambda: backward(False))
+            rates = [2 * y.numel() * inputs * 9 / mean_seconds(work, 3) / 1e9 for work in works]
+            print(f"| {inputs} to {outputs}, {side}×{side} | {' | '.join(f'{rate:.0f}' for rate in rates)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["layers", "memory", "spin", "one"])
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--busy", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.what == "one":
+        print(json.dumps(steps()))
+    elif arguments.what == "layers":
+        layers()
+    else:
+        compare(arguments.what, arguments.rounds, arguments.busy)
+
+
+if __name__ == "__main__":
+    main()
