@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from PIL import Image
 
 from rung import cli
 from rung.cli import app, train
+from rung.cli.scores import print_scores
 from rung.errors import UsageError
 from rung.runs import CHECKPOINT, HISTORY, Run
 
@@ -249,6 +252,15 @@ def test_data_that_cannot_be_used(make: Callable[[Path], Path], call: Any, tmp_p
         (["train", "digits", "--budget", "0.01s"], "no time for a single training step"),
         (["train", "digits", "--epochs", "-1"], "above 0"),
         (["train", "digits", "--seed", "-1"], "0 or more"),
+        (["train", "digits", "--seed", str(2**64)], "below 2^63"),
+        (["explore", "digits", "--seed", "-1"], "0 or more"),
+        (["diagnose", "digits", "--seed", "-1"], "0 or more"),
+        (["train", "digits", "--resume", "run"], "so DATA has no effect"),
+        (["train", "--resume", "run", "--budget", "10m"], "so --budget has no effect"),
+        (["train", "--resume", "run", "-q", "--epochs", "3"], "so --epochs has no effect"),
+        # Even where it is what it would be anyway.
+        (["train", "--resume", "run", "--seed", "0"], "so --seed has no effect"),
+        (["train", "--resume", "run", "--fix"], "so --fix has no effect"),
         (["train", "digits", "--device", "tpu"], "no device 'tpu'"),
         (["train", "digits", "--precision", "half"], "float32 or bfloat16"),
         (["train", "digits", "--threads", "0"], "at least 1"),
@@ -292,6 +304,75 @@ def test_an_interrupt_before_there_is_a_run(call: Any, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("rung.pipeline.train", interrupted)
     assert call("train", "digits") == (130, "", "")
+
+
+# --- names that others chose ---------------------------------------------------------------------
+
+
+EVIL = "cat\x1b]0;title\x07\nrung: fine"
+
+
+def test_errors_do_not_steer_the_terminal(call: Any) -> None:
+    code, _, err = call("train", f"no{EVIL}")
+    assert code == 1 and err.isprintable() is False and err[:-1].isprintable() and "]0;title" in err
+
+
+def test_scores_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    scores = [{"name": EVIL, "f1": 0.5}, {"name": "dog", "f1": 0.6}]
+    print_scores({"accuracy_interval": (0, 1), "accuracy": 0.5, "test_images": 2, "macro_f1": 0.5, "per_class": scores})
+    assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
+
+
+def test_findings_do_not_steer_the_terminal(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    remedy = SimpleNamespace(text=EVIL, command=EVIL)
+    finding = SimpleNamespace(severity="high", statement=EVIL, remedy=remedy)
+    found = SimpleNamespace(findings=[finding], lists=[EVIL], report=EVIL)
+    monkeypatch.setattr("rung.pipeline.diagnose", lambda *arguments, **options: found)
+    code, out, _ = call("diagnose", "run", "-q")
+    assert code == 0 and out.count("\n") == 5 and all(line.isprintable() for line in out.split("\n"))
+
+
+def test_comparisons_do_not_steer_the_terminal(run: Run, call: Any, tmp_path: Path) -> None:
+    other = shutil.copytree(run.path, tmp_path / "other\x1b[31m")
+    code, out, err = call("compare", run.path, other)
+    assert code == 0, err
+    assert "other\ufffd[31m" in out and "\x1b" not in out
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names of files are text on Windows")
+def test_paths_that_are_no_text_and_answers_for_programs(run: Run, fruit: Path, tmp_path: Path) -> None:
+    paths = os.fsencode(next(fruit.rglob("*.png"))) + b"\nno\xff.png\nhttp://localhost/a.png\n"
+    result = subprocess.run(
+        [*COMMAND, "predict", str(run.path), "-", "--format", "json", "--html", "look.html", "-q"],
+        cwd=tmp_path,
+        input=paths,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        timeout=120,
+    )
+    assert result.returncode == 3, result.stderr
+    first, second, third = map(json.loads, result.stdout.splitlines())
+    assert "label" in first and second["path"] == "no\\xff.png" and "URL" in third["error"]
+    assert result.stderr.splitlines() == [b"look.html", b"rung: 2 of 3 files could not be read"]
+
+
+def test_streams_that_cannot_show_a_character(tmp_path: Path) -> None:
+    program = (
+        "import sys; from rung.cli import app; sys.argv = ['rung', '--help']\n"
+        "try: app.main()\n"
+        "except SystemExit: pass\n"
+        "app.print_json({'class': '猫'}); app.say('猫')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stderr
+    # 猫 as \u732b, by JSON and by the stream.
+    assert result.stdout.splitlines()[-2:] == [rb'{"class": "\u732b"}', rb"\u732b"]
 
 
 # --- small things --------------------------------------------------------------------------------

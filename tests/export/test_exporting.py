@@ -78,11 +78,20 @@ def test_wrong_usage(run: Run, options: dict[str, str], words: str) -> None:
         export_run(run, **options)
 
 
-def test_a_folder_with_other_things_is_left_alone(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", ["torch", "web"])
+def test_a_folder_with_other_things_is_left_alone(to: str, run: Run, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "diary.txt").write_text("…")
+    (tmp_path / "mine" / "diary.txt").write_text("…", encoding="utf-8")
+    (tmp_path / "mine" / "README.md").write_text("mine")
     with pytest.raises(UsageError, match="other things"):
-        export_run(run, "torch", out=tmp_path / "mine")
+        export_run(run, to, out=tmp_path / "mine")
+    assert (tmp_path / "mine" / "README.md").read_text() == "mine"
+
+
+def test_a_folder_export_lists_what_it_writes_and_replaces_it(run: Run, tmp_path: Path) -> None:
+    for _ in range(2):
+        made = export_run(run, "torch", out=tmp_path / "torch")
+        assert {file.name for file in made.path.iterdir()} == set(target("torch").contents)
 
 
 def test_a_missing_package_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

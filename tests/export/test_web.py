@@ -20,7 +20,7 @@ from rung.data import prepare
 from rung.errors import DataError
 from rung.export.engine import web_engine
 from rung.export.exporting import export_run
-from rung.export.web import FOLDER, packed
+from rung.export.web import FOLDER, TARGET, packed
 from rung.progress import silent
 from rung.runs import Run
 
@@ -132,6 +132,10 @@ def test_the_page_may_load_nothing(web_page: Path) -> None:
     assert set(rules["script-src"].split()[1:]) == {"blob:", "'wasm-unsafe-eval'"}
     assert "pear <b>" not in text and 'src="http' not in text
     assert (web_page.parent / "README.md").read_text(encoding="utf-8").startswith("# fruit")
+
+
+def test_the_folder_has_what_the_target_says(web_page: Path) -> None:
+    assert {file.name for file in web_page.parent.iterdir()} == set(TARGET.contents)
 
 
 def test_packed_bytes_come_out_again() -> None:

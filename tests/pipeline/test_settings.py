@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import shlex
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ def test_two_minutes_unless_something_else_is_asked_for() -> None:
         ({"epochs": 0}, "above 0 and below a million, not 0"),
         ({"epochs": math.nan}, "above 0 and below a million, not nan"),
         ({"epochs": 1e7}, "below a million"),
-        ({"seed": -1}, "the seed must be 0 or more, not -1"),
+        ({"seed": -1}, "the seed must be 0 or more, .* not -1"),
+        ({"seed": 2**63}, "the seed must be .* below"),
         ({"image_size": 0}, "between 1 and 1024 pixels, not 0"),
         ({"image_size": 5000}, "between 1 and 1024 pixels"),
         ({"precision": "float16"}, "float32 or bfloat16, not 'float16'"),
@@ -78,6 +80,11 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -
 def test_the_command_that_does_the_same(changes: dict[str, Any], command: str) -> None:
     assert checked(**changes).command() == command
     assert shlex.split(command)[2] == checked(**changes).data
+
+
+def test_windows_takes_no_single_quotes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert checked(data="C:\\my photos").command() == 'rung train "C:\\my photos" --budget 120s'
 
 
 def test_settings_come_back_from_a_run(tmp_path: Path) -> None:

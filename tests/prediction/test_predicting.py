@@ -83,7 +83,14 @@ def test_wrong_usage(run: Run) -> None:
     with pytest.raises(UsageError, match="workers"):
         rung.predict(run, ".", workers=0)
     with pytest.raises(DataError, match="URL"):
-        list(rung.predict(run, "http://localhost/a.png"))
+        rung.predict(run, "http://localhost/a.png")
+
+
+def test_a_url_in_a_stream_does_not_end_it(run: Run, fruit: Path) -> None:
+    good = str(next(fruit.rglob("*.png")))
+    first, second, third = rung.predict(run, iter([good, "http://localhost/a.png", good]))
+    assert first.label == third.label is not None
+    assert second.path == "http://localhost/a.png" and second.error and "download it first" in second.error
 
 
 def test_bfloat16_is_close(run: Run, fruit: Path) -> None:

@@ -84,6 +84,17 @@ def test_a_file_appears_when_it_is_complete(run: Run, fruit: Path, tmp_path: Pat
         write_predictions(run, [fruit], output=tmp_path / "no" / "folder.csv")
 
 
+def test_bad_paths_on_standard_input_lose_nothing(
+    run: Run, fruit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [next(fruit.rglob("*.png")), "http://localhost/x.png", tmp_path / "*.gif"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{path}\n" for path in given)))
+    done = write_predictions(run, ["-", fruit], output=tmp_path / "answers.csv")
+    assert (done.images, done.unreadable) == (51, 2)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "answers.csv").read_text(encoding="utf-8-sig"))))
+    assert [bool(row["error"]) for row in rows[:4]] == [False, True, True, False]
+
+
 def test_the_ending_tells_the_format() -> None:
     assert chosen_format(None, Path("a.JSONL")) == "json"
     assert chosen_format("table", Path("a.csv")) == "table"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ class Slow:
 def test_rows_belong_to_their_images_and_waiting_ones_go_together() -> None:
     async def main() -> None:
         slow = Slow()
-        batcher = Batcher(slow, batch_images=4, waiting_images=100)
+        batcher = Batcher(slow, batch_images=4, waiting_images=100, patient_images=100)
         tasks = [asyncio.create_task(batcher.run(images(*values))) for values in ((1,), (2, 3), (4,), (5, 6, 7, 8, 9))]
         await asyncio.sleep(0.05)
         assert batcher.waiting == 8  # the first one went at once
@@ -49,7 +51,7 @@ def test_rows_belong_to_their_images_and_waiting_ones_go_together() -> None:
 def test_patient_images_let_others_go_first() -> None:
     async def main() -> None:
         slow = Slow()
-        batcher = Batcher(slow, batch_images=2, waiting_images=100)
+        batcher = Batcher(slow, batch_images=2, waiting_images=100, patient_images=100)
         first = asyncio.create_task(batcher.run(images(0)))
         await asyncio.sleep(0.01)
         patient = asyncio.create_task(batcher.run(images(1, 2, 3, 4), patient=True))
@@ -68,7 +70,7 @@ def test_patient_images_let_others_go_first() -> None:
 def test_a_full_queue_refuses_and_takes_again_what_comes_later() -> None:
     async def main() -> None:
         slow = Slow()
-        batcher = Batcher(slow, batch_images=2, waiting_images=3)
+        batcher = Batcher(slow, batch_images=2, waiting_images=3, patient_images=100)
         tasks = [asyncio.create_task(batcher.run(images(k))) for k in range(4)]
         await asyncio.sleep(0.01)
         with pytest.raises(Refusal) as refused:
@@ -82,10 +84,39 @@ def test_a_full_queue_refuses_and_takes_again_what_comes_later() -> None:
     asyncio.run(main())
 
 
+def test_patient_images_have_a_limit_of_their_own_and_do_not_outlive_their_request() -> None:
+    async def main() -> None:
+        slow = Slow()
+        batcher = Batcher(slow, batch_images=2, waiting_images=100, patient_images=3)
+        first = asyncio.create_task(batcher.run(images(0)))
+        await asyncio.sleep(0.01)
+        pixels = images(1, 2, 3, 4)
+        memory = weakref.ref(pixels)
+        patient = asyncio.create_task(batcher.run(pixels, patient=True))  # any number, as none waits
+        await asyncio.sleep(0.01)
+        with pytest.raises(Refusal) as refused:
+            await batcher.run(images(5), patient=True)
+        assert refused.value.status == 503
+        urgent = asyncio.create_task(batcher.run(images(6)))
+        patient.cancel()
+        await asyncio.sleep(0.01)
+        del patient, pixels
+        gc.collect()
+        assert memory() is None  # while the model is still busy with the first
+        later = asyncio.create_task(batcher.run(images(7), patient=True))
+        await asyncio.sleep(0.01)
+        slow.go.set()
+        await asyncio.gather(first, urgent, later)
+        assert slow.batches == [[0], [6], [7]]
+        batcher.close()
+
+    asyncio.run(main())
+
+
 def test_images_of_clients_that_left_are_not_computed() -> None:
     async def main() -> None:
         slow = Slow()
-        batcher = Batcher(slow, batch_images=2, waiting_images=10)
+        batcher = Batcher(slow, batch_images=2, waiting_images=10, patient_images=100)
         first = asyncio.create_task(batcher.run(images(0)))
         gone = asyncio.create_task(batcher.run(images(1)))
         last = asyncio.create_task(batcher.run(images(2)))
@@ -107,7 +138,7 @@ def test_an_error_reaches_everyone_in_the_batch_and_nobody_else() -> None:
                 raise ValueError("one")
             return pixels.reshape(-1, 1).astype(np.float32)
 
-        batcher = Batcher(fails, batch_images=1, waiting_images=10)
+        batcher = Batcher(fails, batch_images=1, waiting_images=10, patient_images=100)
         bad, good = await asyncio.gather(batcher.run(images(1)), batcher.run(images(2)), return_exceptions=True)
         assert isinstance(bad, ValueError)
         assert good.tolist() == [[2]]

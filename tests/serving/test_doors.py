@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,15 +15,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import requests
 
 from rung.errors import RungError, UsageError
 from rung.runs import Run
 from rung.serving.limits import Limits
-from rung.serving.server import is_loopback, prepare
+from rung.serving.metrics import Metrics
+from rung.serving.server import address_of, is_loopback, prepare
+from rung.serving.service import Service
 
-from .conftest import Shades, png, serving
+from .conftest import SIDE, Shades, png, serving
 
 Start = Callable[..., contextlib.AbstractContextManager[str]]
 
@@ -177,6 +182,40 @@ def test_too_much_data_held_is_turned_away(shades: Start) -> None:
         assert "rung_held_bytes 0.0" in requests.get(address + "/metrics").text
 
 
+def test_data_is_held_until_an_explanation_is_there(shades: Start) -> None:
+    with shades(Shades(0.3), limits={"held_bytes": 100_000}) as address:
+        big = {"files": ("x.png", png() + b"\0" * 60_000)}
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(requests.post, address + "/explain", files=big, timeout=10)
+            time.sleep(0.15)
+            assert "rung_held_bytes 0.0" not in requests.get(address + "/metrics").text
+            assert requests.post(address + "/explain", files=big, timeout=10).status_code == 503
+            assert first.result().status_code == 200
+        time.sleep(0.05)
+        assert "rung_held_bytes 0.0" in requests.get(address + "/metrics").text
+
+
+def test_explanations_have_a_limit_of_their_own(shades: Start) -> None:
+    with shades(Shades(0.1), limits={"patient_images": 100}) as address:
+        with ThreadPoolExecutor(6) as pool:
+            answers = list(pool.map(lambda k: post(address, k, path="/explain"), range(6)))
+        assert {answer.status_code for answer in answers} == {200, 503}
+        assert all(answer.headers["retry-after"] for answer in answers if answer.status_code == 503)
+
+
+def test_what_runs_in_the_background_waits_where_explanations_are_refused(bare: Run) -> None:
+    async def main() -> None:
+        limits = Limits(patient_images=1, batch_images=1)
+        service = Service(bare, Shades(0.1), limits, Metrics(), examples=False)
+        pixels = np.zeros((2, SIDE, SIDE, 3), np.uint8)
+        task = asyncio.create_task(service.neighbours._rows(pixels))
+        await asyncio.sleep(0.01)
+        assert len(await service.neighbours._rows(pixels)) == len(await task) == 2
+        service.close()
+
+    asyncio.run(main())
+
+
 def test_an_answer_that_takes_too_long(shades: Start) -> None:
     with shades(Shades(1.0), limits={"seconds": 0.3}) as address:
         answer = post(address, 1)
@@ -209,6 +248,45 @@ def test_endless_heads_and_bodies_that_nobody_reads_are_cut_off(shades: Start) -
         head = b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert b" 404 " in raw(address, head, *[chunk] * 40)
         assert requests.get(address + "/health").status_code == 200
+
+
+@pytest.mark.parametrize("rest", [[b"x"], [b"x"] * 30])
+def test_bodies_that_come_after_the_answer_do_not_keep_a_connection(shades: Start, rest: list[bytes]) -> None:
+    with shades(limits={"idle_seconds": 1}) as address:
+        start = time.monotonic()
+        head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (len(rest) ** 2)
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname, place.port), 5) as connection:
+            connection.sendall(head)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+            with contextlib.suppress(ConnectionError):
+                for byte in rest:
+                    time.sleep(0.1)
+                    connection.sendall(byte)
+                assert connection.recv(65536) == b""
+        assert time.monotonic() - start < 4.5
+
+
+def test_a_connection_is_kept_for_the_next_request_also_after_a_late_body(shades: Start) -> None:
+    with shades() as address:
+        place = urlsplit(address)
+        with socket.create_connection((place.hostname, place.port), 5) as connection:
+            for body in (b"", b"late", b"", b"late"):
+                head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+                connection.sendall(head)
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+                connection.sendall(body)
+
+
+def test_a_form_that_takes_long_to_parse_stops_nobody_else(shades: Start) -> None:
+    with shades() as address, ThreadPoolExecutor(1) as pool:
+        padded = b"--a\r\n\r\n\r\n--a" + b" " * 6_000_000
+        kind = {"content-type": "multipart/form-data; boundary=a"}
+        slow = pool.submit(requests.post, address + "/predict", data=padded, headers=kind, timeout=60)
+        time.sleep(0.3)
+        assert requests.get(address + "/health").status_code == 200
+        assert not slow.done()
+        assert slow.result().status_code == 400
 
 
 def test_too_many_connections_are_turned_away(shades: Start) -> None:
@@ -306,6 +384,25 @@ def test_pages_of_other_sites_are_kept_out(shades: Start) -> None:
         answer = post(address, 1, headers={**friend, "authorization": "Bearer open sesame", "host": "photos.example"})
         assert answer.headers["access-control-allow-origin"] == "https://friend.example"
         assert post(address, 1, headers={**foreign, "authorization": "Bearer open sesame"}).status_code == 403
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no 127.0.0.2")
+def test_the_address_that_is_listened_at_is_one_of_the_names(bare: Run) -> None:
+    server, listener = prepare(
+        bare, host="127.0.0.2", port=0, hosts=["Photos.example"], predictor=Shades(), examples=False
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        address = address_of(listener, "127.0.0.2")
+        assert requests.get(address + "/health").status_code == 200
+        for host, status in (("photos.example", 200), ("PHOTOS.example:80", 200), ("evil.example", 421)):
+            assert requests.get(address + "/health", headers={"host": host}).status_code == status
+        for path in ("/", "/docs"):
+            assert f"curl -F files=@image.png {address}/predict" in requests.get(address + path).text
+    finally:
+        server.should_exit = True
+        thread.join(10)
 
 
 def test_wrong_arguments_are_refused_in_a_sentence(bare: Run) -> None:

@@ -19,10 +19,13 @@ import pytest
 import requests
 
 from rung.data import read_image
+from rung.data.names import KNOWN
+from rung.diagnosis.finding import Finding, Remedy
 from rung.errors import RunError
 from rung.models.classifier import Classifier
 from rung.runs import MODEL, NEIGHBOURS, RUN, SERVING, Run
 from rung.serving.card import without_folders
+from rung.serving.examples import Examples, at_hand
 from rung.serving.onnx import OnnxPredictor
 
 from .conftest import CLASSES, SIDE, serving
@@ -115,9 +118,13 @@ def test_a_training_image_is_most_like_itself(run: Run, address: str) -> None:
 
 
 def test_no_answer_tells_where_anything_is(run: Run, address: str) -> None:
-    run.write_json(
-        "findings.json", [{"kind": "x", "statement": f"see {run.path}/a b", "remedy": "rung train /srv/x/y"}]
+    finding = Finding(
+        "wrong_labels",
+        "serious",
+        f"see {run.path}/a b",
+        Remedy("Look at '/srv/my list/x.csv' <b>again</b>.", "rung train /srv/x/y", {"exclude": "/srv/x/y"}),
     )
+    run.write_json("findings.json", [finding.to_dict()])
     try:
         for path in (
             "/",
@@ -132,6 +139,15 @@ def test_no_answer_tells_where_anything_is(run: Run, address: str) -> None:
         ):
             text = requests.get(address + path).text
             assert "secret" not in text and "/srv" not in text and str(Path.home()) + "/" not in text, path
+        assert "Look at &#39;x.csv&#39; &lt;b&gt;again" in requests.get(address + "/").text
+        assert requests.get(address + "/model").json()["findings"] == [
+            {
+                "kind": "wrong_labels",
+                "severity": "serious",
+                "statement": "see a b",
+                "remedy": "Look at 'x.csv' <b>again</b>.",
+            }
+        ]
     finally:
         (run.path / "findings.json").unlink(missing_ok=True)
 
@@ -141,10 +157,31 @@ def test_paths_become_names() -> None:
         "see /home/me/photos/cats/1.png now": "see 1.png now",
         r"in C:\Users\me\photos": "in photos",
         "'/srv/data/x'": "'x'",
+        "'/srv/my data/x' and 'a/b'": "'x' and 'a/b'",
+        r"in \\nas\share\x": "in x",
+        repr(r"C:\Users\me\photos"): "'photos'",
+        repr(r"\\nas\share\x"): "'x'",
+        "file:///srv/a/b.png": "b.png",
         "images/s and https://example.org/a/b": "images/s and https://example.org/a/b",
         "cats/1.png or dogs": "cats/1.png or dogs",
     }.items():
         assert without_folders(text) == expected
+
+
+def test_known_paths_become_names_whatever_is_in_them() -> None:
+    known = ["/home/jane doe/my photos", r"C:\Users\jane doe\pics", r"\\nas\my share", "/data", str(Path.home())]
+    for text, expected in {
+        "see /home/jane doe/my photos/x now": "see x now",
+        "see /home/jane doe/my photos.": "see my photos.",
+        r"in C:\Users\jane doe\pics\a b.png": "in a b.png",
+        r"in C:\\Users\\jane doe\\pics": "in pics",
+        r"in \\nas\my share\x": "in x",
+        "/database and images/data/x": "/database and images/data/x",
+        "in /data-2/x, /data.old/x, /data.": "in x, x, data.",
+        f"in {Path.home()}": "in ~",
+        f"in {Path.home()}/a/b": "in b",
+    }.items():
+        assert without_folders(text, known) == expected
 
 
 def test_hostile_names_stay_text(address: str) -> None:
@@ -186,6 +223,30 @@ def test_without_its_data_a_run_is_served_without_examples(copied: Run, photogra
         content = files_of(photographs)[0].read_bytes()
         assert requests.post(address + "/similar", files={"f": content}).json()["state"] == "gone"
         assert requests.post(address + "/predict", files={"f": content}).status_code == 200
+
+
+def test_no_server_downloads_the_data_of_its_run(copied: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(*arguments: object) -> Path:
+        raise AssertionError("asked for a download")
+
+    monkeypatch.setattr("rung.data.resolve.fetch", fetch)
+    copied.update(settings={**copied.info["settings"], "data": "cifar10"})
+    examples = Examples(copied)
+    examples.start()
+    examples.wait(30)
+    assert examples.state == "gone"
+
+
+def test_named_data_that_is_at_hand_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNG_CACHE", str(tmp_path))
+    assert at_hand("digits") and at_hand("some/folder") and not at_hand("cifar10")
+    for download in KNOWN["cifar10"].downloads:
+        (tmp_path / "downloads" / "cifar10").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "downloads" / "cifar10" / download.file).touch()
+    assert at_hand("cifar10") and not at_hand("mnist")
+    (tmp_path / "mnist").mkdir()
+    monkeypatch.setenv("RUNG_DATA", str(tmp_path))
+    assert at_hand("mnist")
 
 
 @contextlib.contextmanager

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rung.serving.limits import Limits
 from rung.serving.refusal import Refusal
-from rung.serving.uploads import NAME, files_in
+from rung.serving.uploads import NAME, SMALL, Parser, files_in
 
 FORM = "multipart/form-data; boundary=XX"
 
@@ -47,12 +51,39 @@ def test_a_bare_image_is_a_file_without_a_name() -> None:
         (form(('name="a"', b"1")), FORM, 422),
         (form(*[('name="a"; filename="x"', b"1")] * 3), FORM, 413),
         (b"x", "multipart/form-data; boundary=" + "X" * 500, 400),
+        (b"--XX\r\n\r\n" * 100 + b"--XX--", FORM, 413),
+        (form(('name="a"; filename="x"', b"\r\n--XXX" * 100)), FORM, 413),
     ],
 )
 def test_what_is_refused(body: bytes, kind: str, status: int) -> None:
     with pytest.raises(Refusal) as refused:
         files_in(body, kind, Limits(files=2))
     assert refused.value.status == status
+
+
+def test_large_bodies_are_parsed_beside_the_loop_one_at_a_time() -> None:
+    async def main() -> None:
+        parser = Parser()
+        at_once = most = 0
+
+        def parse() -> None:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            time.sleep(0.05)
+            at_once -= 1
+
+        turns = 0
+        tasks = [asyncio.create_task(parser.run(parse, SMALL + 1)) for _ in range(3)]
+        while not all(task.done() for task in tasks):
+            await asyncio.sleep(0.005)
+            turns += 1
+        await asyncio.gather(*tasks)
+        assert turns > 5 and most == 1
+        assert await parser.run(threading.get_ident, SMALL) == threading.get_ident()
+        parser.close()
+
+    asyncio.run(main())
 
 
 def test_long_names_are_cut() -> None:

@@ -102,6 +102,10 @@ GOOD = {"name": "images", "datatype": "UINT8", "shape": [1, SIDE, SIDE, 3], "dat
         {"inputs": [{**GOOD, "shape": [2, SIDE, SIDE, 3]}]},
         {"inputs": [{**GOOD, "data": [[1], [1, 2]]}]},
         {"inputs": [{**GOOD, "data": [256] * SIDE * SIDE * 3}]},
+        {"inputs": [{**GOOD, "data": ["x" * 200_000] + [""] * (SIDE * SIDE * 3 - 1)}]},
+        {"inputs": [{**GOOD, "data": [[1] * (SIDE * SIDE), [1] * (2 * SIDE * SIDE)]}]},
+        {"inputs": [{**GOOD, "data": [True] * SIDE * SIDE * 3}]},
+        {"inputs": [{**GOOD, "data": [-1] * SIDE * SIDE * 3}]},
         {"inputs": [{**GOOD, "data": [10**30] * SIDE * SIDE * 3}]},
         {"inputs": [{**GOOD, "data": [0.5] * SIDE * SIDE * 3}]},
         {"inputs": [{**GOOD, "data": None}]},
@@ -111,6 +115,7 @@ GOOD = {"name": "images", "datatype": "UINT8", "shape": [1, SIDE, SIDE, 3], "dat
         {"inputs": [{**GOOD, "parameters": {"shared_memory_region": "x"}}], "outputs": "x"},
         {"inputs": [GOOD], "outputs": [{"name": "features"}]},
         {"inputs": [GOOD], "outputs": [{"name": []}]},
+        {"inputs": [GOOD], "outputs": [{"name": "label"}] * 9},
         {"inputs": [GOOD], "outputs": [{"name": "label", "parameters": {"classification": 1}}]},
         {"inputs": [GOOD], "outputs": [{"name": "probabilities", "parameters": {"classification": "x"}}]},
         {"inputs": [GOOD], "parameters": []},
@@ -122,7 +127,7 @@ def test_bodies_that_are_not_of_the_protocol(address: str, body: Any) -> None:
     assert (answer.status_code, list(answer.json())) == (400, ["error"])
 
 
-@pytest.mark.parametrize("length", ["x", "-1", "99999999", "²", ""])
+@pytest.mark.parametrize("length", ["x", "-1", "99999999", "²", "", "9" * 5000])
 def test_lengths_that_are_none(address: str, length: str) -> None:
     headers = {"inference-header-content-length": length.encode("latin-1")}
     answer = requests.post(address + "/v2/models/shades/infer", data=json.dumps({"inputs": [GOOD]}), headers=headers)
@@ -133,3 +138,14 @@ def test_too_many_images(shades: Callable[..., Any]) -> None:
     with shades(limits={"files": 2}) as address:
         body = {"inputs": [{**GOOD, "shape": [3, SIDE, SIDE, 3], "data": PIXELS.reshape(-1).tolist()}]}
         assert requests.post(address + "/v2/models/shades/infer", json=body).status_code == 413
+
+
+def test_json_longer_than_the_images_need_is_not_parsed(
+    shades: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shades(limits={"files": 2}) as address:
+        url = address + "/v2/models/shades/infer"
+        two = {**GOOD, "shape": [2, SIDE, SIDE, 3], "data": PIXELS[1:].tolist()}
+        assert requests.post(url, json={"inputs": [two]}).status_code == 200
+        monkeypatch.setattr("json.loads", None)
+        assert requests.post(url, data=b"[" + b"{}," * 50_000 + b"{}]").status_code == 413

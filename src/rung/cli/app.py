@@ -80,11 +80,11 @@ def refuse_beside(context: typer.Context, option: str, *, but: tuple[str, ...] =
         UsageError: there is one; it is named.
     """
     for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if source is None or source.name != "COMMANDLINE" or parameter.name in (option, *but):
-            continue
-        name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.human_readable_name.upper()
-        raise UsageError(f"--{option} goes on with what was asked for then, so {name} has no effect; leave it out")
+        name = parameter.name or ""
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and name not in (option, *but):
+            told = parameter.opts[0] if parameter.param_type_name == "option" else name.upper()
+            raise UsageError(f"--{option} goes on with what was asked for then, so {told} has no effect; leave it out")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.cli.app import Json, app, print_json
+from rung.cli.app import Json, app, print_json, say
 
 if TYPE_CHECKING:
     from rung.evaluation.compared import Comparison
@@ -32,7 +32,7 @@ def compare(
         return
     _print(comparison)
     if html is not None:
-        print(f"Page: {html}")
+        say(f"Page: {html}")
 
 
 def _print(comparison: Comparison) -> None:
@@ -40,19 +40,21 @@ def _print(comparison: Comparison) -> None:
     from rung.report.comparison import sentence, signed
 
     width = max(len(run.name) for run in comparison.runs)
-    print(f"{comparison.data}, {comparison.images:,} test images\n")
-    print(f"{'':{width}}  accuracy  log loss   ECE  Brier  parameters  mult-adds    bytes  training")
+    say(f"{comparison.data}, {comparison.images:,} test images")
+    say()
+    say(f"{'':{width}}  accuracy  log loss   ECE  Brier  parameters  mult-adds    bytes  training")
     for run in comparison.runs:
-        print(
+        say(
             f"{run.name:{width}}  {run.accuracy:8.2%}  {run.log_loss:8.3f}  {run.calibration_error:4.1%}  "
             f"{run.brier:5.3f}  {text.number(run.parameters):>10}  {text.number(run.multiply_adds):>9}  "
             f"{text.number(run.bytes):>7}  {text.duration(run.seconds)}"
         )
     for one in comparison.against:
-        print(f"\n{sentence(one, comparison.runs[0].name)}")
+        say()
+        say(sentence(one, comparison.runs[0].name))
         adjusted = f", adjusted for {len(comparison.against)} comparisons" if len(comparison.against) > 1 else ""
         low, high = one.scores["accuracy"].interval
-        print(
+        say(
             f"  McNemar's p {one.p_value:.2g}{adjusted}; bootstrap interval {signed(low)} to {signed(high)}; "
             f"{len(one.gained):,} images only it gets right, {len(one.lost):,} only the first"
         )
@@ -62,14 +64,13 @@ def _print(comparison: Comparison) -> None:
             ("overconfidence", "overconfidence"),
         ):
             change = one.scores[name]
-            print(f"  {title} {change.difference:+.3f} ({change.interval[0]:+.3f} to {change.interval[1]:+.3f})")
+            say(f"  {title} {change.difference:+.3f} ({change.interval[0]:+.3f} to {change.interval[1]:+.3f})")
         ordered = sorted(one.classes, key=lambda row: row.recall.difference)
         for title, row in (("gains most", ordered[-1]), ("loses most", ordered[0])):
             low, high = row.recall.interval
-            print(
+            say(
                 f"  {title}: {row.name} {signed(row.recall.difference)} ({signed(low)} to {signed(high)})"
                 + (", beyond chance" if row.p_value < 0.05 else "")
             )
-    print(
-        "\nEvery run stands for the one network that it trained: what training again changes is not in the intervals."
-    )
+    say()
+    say("Every run stands for the one network that it trained: what training again changes is not in the intervals.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rung.cli.app import STARTED, Json, Quiet, app, print_json
+from rung.cli.app import STARTED, Json, Quiet, app, print_json, say, seed_in_range
 
 
 @app.command()
@@ -18,7 +18,7 @@ def diagnose(
         Path | None, typer.Option(help="Folder to make for a diagnosis of data. Default: diagnoses/NAME-DATE-TIME.")
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels, for data. Default: kept, or chosen.")] = None,
-    seed: Annotated[int, typer.Option(help="Of samples, parts and weights.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of samples, parts and weights.", callback=seed_in_range)] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(help="CPU threads. Default: one a core.")] = None,
     quiet: Quiet = False,
@@ -43,12 +43,12 @@ def diagnose(
         print_json(found.to_dict())
         return
     for finding in found.findings:
-        print(f"{finding.severity.upper()}  {finding.statement}")
-        print(f"  To do: {finding.remedy.text}")
+        say(f"{finding.severity.upper()}  {finding.statement}")
+        say(f"  To do: {finding.remedy.text}")
         if finding.remedy.command:
-            print(f"         {finding.remedy.command}")
+            say(f"         {finding.remedy.command}")
     if not found.findings:
-        print("Nothing found.")
+        say("Nothing found.")
     for path in found.lists:
-        print(f"List:   {path}")
-    print(f"Report: {found.report}")
+        say(f"List:   {path}")
+    say(f"Report: {found.report}")

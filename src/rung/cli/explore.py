@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.cli.app import STARTED, Json, Quiet, app, print_json
+from rung.cli.app import STARTED, Json, Quiet, app, print_json, say, seed_in_range
 
 if TYPE_CHECKING:
     from rung.pipeline.exploring import Exploration
@@ -18,7 +18,7 @@ def explore(
     data: Annotated[str, typer.Argument(help="digits, cifar10, cifar100, mnist, fashion-mnist, or a path.")] = "digits",
     out: Annotated[Path | None, typer.Option(help="Folder to make. Default: explorations/NAME-DATE-TIME.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels. Default: kept, or 64.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the samples that are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the samples that are drawn.", callback=seed_in_range)] = 0,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -40,21 +40,21 @@ def _print(found: Exploration) -> None:
     images, duplicates = values["images"], values["duplicates"]
     sums = [sum(counts) for counts in zip(*values["class_counts"].values(), strict=True)]
     colour = "grey" if values["channels"] == 1 else "colour"
-    print(
+    say(
         f"{sum(images.values()):,} images of {len(values['classes']):,} classes, {width} × {height} pixels, {colour}: "
         f"{images['train']:,} to train, {images['val']:,} to validate, {images['test']:,} to test"
     )
-    print(f"Classes have {min(sums):,} to {max(sums):,} images")
+    say(f"Classes have {min(sums):,} to {max(sums):,} images")
     if values["originals"]["formats"]:
         formats = ", ".join(f"{name} {count:,}" for name, count in values["originals"]["formats"].items())
         sizes = values["originals"]["different_sizes"]
-        print(f"Formats: {formats}; {sizes:,} size{'' if sizes == 1 else 's'}")
-    print(
+        say(f"Formats: {formats}; {sizes:,} size{'' if sizes == 1 else 's'}")
+    say(
         f"Duplicates: {duplicates['exact']:,} exact and {duplicates['near']:,} near pairs, "
         f"{duplicates['across_splits']:,} of them across splits; {duplicates['test_images_seen_in_training']:,} test "
         "images have a copy in training or validation"
     )
     kinds = [item["kind"] for item in values["suspicious"]]
     told = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-    print(f"To look at: {told or 'nothing'}; unreadable files: {len(values['unreadable']):,}")
-    print(f"Report: {found.report}")
+    say(f"To look at: {told or 'nothing'}; unreadable files: {len(values['unreadable']):,}")
+    say(f"Report: {found.report}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.cli.app import Json, Quiet, app, print_json
+from rung.cli.app import Json, Quiet, app, print_json, say
 
 if TYPE_CHECKING:
     from rung.export.exporting import Exported
@@ -38,24 +38,24 @@ def export(
 
 
 def _print(made: Exported) -> None:
-    print(f"{made.path} ({made.bytes / 1e6:,.1f} MB)")
+    say(f"{made.path} ({made.bytes / 1e6:,.1f} MB)")
     agreement = made.agreement
-    print(
+    say(
         f"{'Compared' if made.change else 'Checked'} with {made.engine} on {agreement.images:,} images: the same label "
         f"as the run's weights in float32 on {agreement.same_labels:.2%}, "
         f"probabilities up to {agreement.difference:.1g} apart"
     )
     if made.recorded and made.precision != "float32":
-        print(
+        say(
             f"The run was evaluated in {made.precision}: the same label as recorded then on "
             f"{made.recorded.same_labels:.2%}, probabilities up to {made.recorded.difference:.1g} apart"
         )
     if made.change:
         change = made.change
         low, high = change.interval
-        print(
+        say(
             f"Test accuracy with 8 bits {change.after:.2%} instead of {change.before:.2%}: "
             f"{100 * change.difference:+.2f} points (paired 95 % interval {100 * low:+.2f} to {100 * high:+.2f})"
         )
     if made.note:
-        print(made.note)
+        say(made.note)

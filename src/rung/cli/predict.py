@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rung.cli.app import Json, Quiet, app, print_json
+from rung.cli.app import Json, Quiet, app, print_json, say
 
 UNREADABLE = 3
 """The exit code where some files could not be read and the rest was done."""
@@ -60,7 +60,8 @@ def predict(
     else:
         for path in (done.output, done.html):
             if path is not None:
-                print(path)
+                # Standard output is for the answers, which a program may read.
+                say(str(path), error=output is None)
     if done.unreadable:
-        print(f"rung: {done.unreadable:,} of {done.images:,} files could not be read", file=sys.stderr)
+        say(f"rung: {done.unreadable:,} of {done.images:,} files could not be read", error=True)
         raise typer.Exit(UNREADABLE)

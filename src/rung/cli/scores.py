@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from rung.cli.app import say
+
 
 def print_scores(values: dict[str, Any]) -> None:
     """Accuracy with its interval, and the best and the weakest class; ``values`` as in ``evaluation.json``."""
     low, high = values["accuracy_interval"]
-    print(
+    say(
         f"Test accuracy {values['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}, "
         f"{values['test_images']:,} images), macro F1 {values['macro_f1']:.3f}"
     )
     worst = min(values["per_class"], key=lambda scores: scores["f1"])
     best = max(values["per_class"], key=lambda scores: scores["f1"])
-    print(f"Best class {best['name']} (F1 {best['f1']:.3f}), weakest {worst['name']} (F1 {worst['f1']:.3f})")
+    say(f"Best class {best['name']} (F1 {best['f1']:.3f}), weakest {worst['name']} (F1 {worst['f1']:.3f})")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rung.cli.app import Json, app, print_json
+from rung.cli.app import Json, app, print_json, say
 
 
 @app.command()
@@ -36,12 +36,10 @@ def serve(
         if as_json:
             print_json({"run": str(run), "url": address})
         else:
-            print(f"Serving {run} at {address} (Ctrl-C stops it)")
+            say(f"Serving {run} at {address} (Ctrl-C stops it)")
         sys.stdout.flush()
         if token is None and not is_loopback(host):
-            print(
-                "rung: everyone who reaches this address may use it; set RUNG_TOKEN to ask for a token", file=sys.stderr
-            )
+            say("rung: everyone who reaches this address may use it; set RUNG_TOKEN to ask for a token", error=True)
 
     start(
         run,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rung.cli.app import STARTED, Json, Quiet, app, print_json
+from rung.cli.app import STARTED, Json, Quiet, app, print_json, refuse_beside, say, seed_in_range
 from rung.cli.scores import print_scores
 from rung.errors import UsageError
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 @app.command()
 def train(
+    context: typer.Context,
     data: Annotated[str, typer.Argument(help="digits, cifar10, cifar100, mnist, fashion-mnist, or a path.")] = "digits",
     budget: Annotated[
         str | None, typer.Option(help="Time for everything, such as 90s, 2m or 1h30m. Default: 2m.")
     ] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training images, instead of a budget.")] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, orders and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, orders and augmentation.", callback=seed_in_range)] = 0,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels. Default: kept, or planned.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to make. Default: runs/NAME-DATE-TIME.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this stopped run instead.")] = None,
@@ -57,6 +58,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Plan, train, evaluate and report, all within the budget."""
+    if resume is not None:
+        refuse_beside(context, "resume")
     from rung.pipeline import resume as go_on
     from rung.pipeline import train as start
     from rung.pipeline import train_and_fix
@@ -100,7 +103,7 @@ def _print_run(run: Run, as_json: bool) -> None:
         print_json({"run": str(run.path), "report": str(run.path / "report.html"), **values})
         return
     print_scores(values)
-    print(f"Report: {run.path / 'report.html'}")
+    say(f"Report: {run.path / 'report.html'}")
 
 
 def _rates(text: str) -> list[float]:

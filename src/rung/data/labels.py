@@ -50,6 +50,7 @@ def index_labels(raw: Mapping[str, npt.NDArray[Any]], where: str, names: Sequenc
         DataError: labels are missing, negative, not whole, of mixed kinds or without a name; or a split has a
             class without training images.
     """
+    names = None if names is None else [_encodable(name) for name in names]
     notes: list[str] = []
     plain: dict[str, npt.NDArray[Any]] = {}
     for split, values in raw.items():
@@ -120,10 +121,15 @@ def _plain(values: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
     raise DataError(f"{where} has labels of the type {values.dtype}; use whole numbers or text")
 
 
+def _encodable(text: str) -> str:
+    """``text`` with half characters (lone surrogates), which no file can hold, as ``\\uNNNN``."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _text(value: object, where: str) -> str:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return _encodable(unicodedata.normalize("NFC", value))
     found = "images without a label" if value is None else f"the label {value!r}"
     raise DataError(f"{where} has {found}; use text or whole numbers")

@@ -17,6 +17,7 @@ from rung.data.decoding import Decoded, decode
 from rung.data.labels import few
 from rung.data.lists import Listed
 from rung.data.resolve import find_source
+from rung.data.seeds import check_seed
 from rung.data.source import SPLITS, DataSummary, Size, Source
 from rung.data.splits import Rows, check_classes, cut, val_size
 from rung.errors import DataError, UsageError
@@ -193,8 +194,7 @@ def _cut(rows: Rows, decoded: Decoded, size: int, seed: int, purpose: str) -> tu
 
 
 def _check_arguments(seed: int, test_fraction: float, val_fraction: float | None, workers: int | None) -> None:
-    if seed < 0:
-        raise UsageError(f"seed is {seed}; it must be 0 or more")
+    check_seed(seed)
     for name, value in (("test_fraction", test_fraction), ("val_fraction", val_fraction)):
         if value is not None and not 0 < value < 1:
             raise UsageError(f"{name} is {value}; it must be above 0 and below 1")

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.data.dataset import Images, Labels
+from rung.errors import DataError
 from rung.progress import Progress
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ SPLITS = ("train", "val", "test")
 
 HEADERS = 4000
 """At most so many image headers are read to learn the sizes in a data set."""
+
+IMAGES_MOST = 2**26
+"""At most so many images in a split: a compressed file of a few MB may claim billions, and their labels are held."""
 
 Size = tuple[int, int]
 
@@ -150,6 +154,16 @@ class Source:
     summary: DataSummary
     notes: tuple[str, ...]
     reader: Reader = field(repr=False)
+
+
+def check_number(images: int, where: str) -> None:
+    """Refuse more images than :data:`IMAGES_MOST`.
+
+    Raises:
+        DataError: there are more.
+    """
+    if images > IMAGES_MOST:
+        raise DataError(f"{where} claims {images:,} images; at most {IMAGES_MOST:,} can be read")
 
 
 def summarise(labels: Mapping[str, Labels], classes: Sequence[str], sizes: npt.ArrayLike, channels: int) -> DataSummary:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.data.dataset import Dataset, Images, Labels, Split
+from rung.data.seeds import check_seed
 from rung.evaluation.intervals import wilson
 
 Floats = npt.NDArray[np.float64]
@@ -111,7 +112,11 @@ def look_at(dataset: Dataset, seed: int = 0) -> DataLook:
     Args:
         dataset: the images; of the test split only the pixels are looked at.
         seed: of the samples.
+
+    Raises:
+        UsageError: ``seed`` is out of its range.
     """
+    check_seed(seed)
     random = np.random.default_rng((seed, _STREAM))
     samples = {split.name: _sample(split, random) for split in dataset.splits if len(split)}
     labels = np.concatenate([dataset.train.labels, dataset.val.labels])

@@ -49,8 +49,9 @@ def lay_out(features: npt.NDArray[np.float32], seed: int = 0) -> npt.NDArray[np.
     if count >= 20 and features.shape[1] > 2 and features.std() > 0:
         from sklearn.manifold import TSNE
 
-        places = TSNE(perplexity=min(30.0, (count - 1) / 3), max_iter=400, init="pca", random_state=seed).fit_transform(
-            features
-        )
+        # scikit-learn takes 32 bits.
+        random = seed % 2**32
+        embedding = TSNE(perplexity=min(30.0, (count - 1) / 3), max_iter=400, init="pca", random_state=random)
+        places = embedding.fit_transform(features)
     least, most = places.min(0), places.max(0)
     return np.asarray((places - least) / np.maximum(most - least, 1e-9), np.float32)

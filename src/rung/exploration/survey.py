@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rung.data.dataset import Dataset, Split
 from rung.data.duplicates import Duplicates, find_duplicates
+from rung.data.seeds import check_seed
 from rung.data.source import Source
 from rung.exploration.originals import Originals, look_at_originals
 from rung.exploration.plane import POINTS, lay_out, principal_components
@@ -146,7 +147,11 @@ def survey(source: Source, dataset: Dataset, *, seed: int = 0, progress: Progres
         dataset: decoded by :func:`rung.data.materialise`, so that its splits share one array.
         seed: of every sample.
         progress: told how far it is.
+
+    Raises:
+        UsageError: ``seed`` is out of its range.
     """
+    check_seed(seed)
     clock = _Clock()
     everything = _together(dataset)
     counts = class_counts(dataset)

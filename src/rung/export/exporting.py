@@ -129,7 +129,7 @@ def export_run(
     path = usual if out is None else Path(out)
     if path.suffix != Path(chosen.file).suffix:
         raise UsageError(f"--to {to} writes {_described(chosen.file)}, which {path.name} is not; change --out")
-    if path.is_dir() and not _takes(path, chosen.file):
+    if path.is_dir() and not _takes(path, chosen.contents):
         raise UsageError(f"{path} is a folder with other things in it; choose another with --out")
     model = load_classifier(run)
     dataset: Dataset | None = None
@@ -184,10 +184,9 @@ def _described(file: str) -> str:
     return f"a file that ends in {suffix}" if suffix else "a folder, without an ending"
 
 
-def _takes(path: Path, kind: str) -> bool:
+def _takes(path: Path, contents: tuple[str, ...]) -> bool:
     """Whether a folder may be written into: a target that is a folder replaces what it wrote before, and no more."""
-    names = {entry.name for entry in path.iterdir()}
-    return not Path(kind).suffix and (not names or "README.md" in names)
+    return bool(contents) and {entry.name for entry in path.iterdir()} <= set(contents)
 
 
 class _Noise:

@@ -63,4 +63,4 @@ def answers(path: Path) -> Answers:
     return answer
 
 
-TARGET = Target("torch", "torch.export", (), "", _write, answers)
+TARGET = Target("torch", "torch.export", (), "", _write, answers, (PROGRAM, WEIGHTS, CARD))

@@ -31,6 +31,7 @@ class Target:
         extra: of rung, that brings them; empty where rung has them anyway.
         write: writes a run, with its classifier, to a path that does not exist yet.
         answers: what the file or folder at a path answers, computed by its own engine and nothing of rung.
+        contents: the names of all files in it, if it is a folder; an older export of those names is replaced.
     """
 
     file: str
@@ -39,6 +40,7 @@ class Target:
     extra: str
     write: Callable[[Run, Classifier, Path, Progress], None]
     answers: Callable[[Path], Answers]
+    contents: tuple[str, ...] = ()
 
 
 # A new target is a module with a TARGET, and a line here.

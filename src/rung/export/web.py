@@ -95,4 +95,4 @@ def answers(path: Path) -> Answers:
     return lambda images: np.asarray(session.run([PROBABILITIES], {IMAGES: images})[0])
 
 
-TARGET = Target("web", "ONNX Runtime", ("onnx", "onnxruntime"), "export", _write, answers)
+TARGET = Target("web", "ONNX Runtime", ("onnx", "onnxruntime"), "export", _write, answers, (PAGE, CARD))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rung.budget import parse_duration
+from rung.data.seeds import check_seed
 from rung.errors import RunError, UsageError
 from rung.runs import EXCLUDED, RUN, Run
+from rung.shell import command_line
 
 # Seconds, where neither a budget nor a number of epochs is given.
 DEFAULT_BUDGET = 120.0
@@ -67,7 +68,7 @@ class Settings:
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
         # Images that were not given as a list are in the one that the run writes.
         words += ["--exclude", self.exclude if isinstance(self.exclude, str) else EXCLUDED] if self.exclude else []
-        return shlex.join(words)
+        return command_line(words)
 
 
 def check_settings(
@@ -100,8 +101,7 @@ def check_settings(
         raise UsageError("a budget and a number of epochs contradict each other; give one of them")
     if epochs is not None and not 0 < epochs < MOST_EPOCHS:
         raise UsageError(f"the number of epochs must be above 0 and below a million, not {epochs:g}")
-    if seed < 0:
-        raise UsageError(f"the seed must be 0 or more, not {seed}")
+    check_seed(seed)
     if image_size is not None and not 1 <= image_size <= MOST_PIXELS:
         raise UsageError(f"the image size must lie between 1 and {MOST_PIXELS} pixels, not {image_size}")
     if precision is not None and precision not in PRECISIONS:

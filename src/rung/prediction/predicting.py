@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from rung.data.dataset import Images
 from rung.data.preprocessing import Unusable, read_pixels
 from rung.errors import UsageError
-from rung.prediction.paths import Paths, image_files
+from rung.prediction.paths import Paths, Refused, check_paths, image_files
 from rung.runs import Run
 
 BATCH = 64
@@ -105,9 +105,11 @@ class Predictor:
         """Answers for image files, in the order in which they are found; see :func:`predict`."""
         if workers is not None and workers < 1:
             raise UsageError(f"workers is {workers}; at least 1 is needed")
+        if isinstance(paths, str | os.PathLike | Collection):
+            check_paths(paths)
         return self._stream(image_files(paths), workers or _cores())
 
-    def _stream(self, files: Iterator[str], workers: int) -> Iterator[Prediction]:
+    def _stream(self, files: Iterator[str | Refused], workers: int) -> Iterator[Prediction]:
         batches = iter(lambda: list(islice(files, BATCH)), [])
         waiting: deque[Future[_Decoded]] = deque()
         with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
@@ -122,17 +124,21 @@ class Predictor:
                 for future in waiting:
                     future.cancel()
 
-    def _decode(self, files: list[str]) -> _Decoded:
+    def _decode(self, files: list[str | Refused]) -> _Decoded:
         pixels = np.empty((len(files), *self.image_size, self.channels), np.uint8)
         reasons: list[str | None] = []
         for file in files:
             row = len(reasons)
+            if isinstance(file, Refused):
+                reasons.append(file.reason)
+                continue
             try:
                 pixels[row] = read_pixels(Path(file), self.image_size, self.channels)
                 reasons.append(None)
             except Unusable as error:
                 reasons.append(str(error))
-        return _Decoded(files, pixels, reasons)
+        names = [file.path if isinstance(file, Refused) else file for file in files]
+        return _Decoded(names, pixels, reasons)
 
     def _answers(self, decoded: _Decoded) -> Iterator[Prediction]:
         readable = [row for row, reason in enumerate(decoded.reasons) if reason is None]
@@ -160,9 +166,9 @@ def predict(
 ) -> Iterator[Prediction]:
     """Answers of a run for image files, one after the other.
 
-    Every image is prepared exactly as the training images were. Files that cannot be read come as predictions with an
-    ``error``, and the rest goes on. Files are decoded in parallel, ahead of the network, and no more than a few batches
-    are held at any time.
+    Every image is prepared exactly as the training images were. Files and folders that cannot be read come as
+    predictions with an ``error``, and the rest goes on; so do URLs and patterns that fit nothing in an iterator. Files
+    are decoded in parallel, ahead of the network, and no more than a few batches are held at any time.
 
     Args:
         run: a run, or its folder.
@@ -174,7 +180,7 @@ def predict(
     Raises:
         RunError: the run has no weights, or is damaged.
         UsageError: an argument is out of its range.
-        DataError: while it goes on, where a path is a URL, or a pattern fits nothing.
+        DataError: one of ``paths`` is a URL, or a pattern that fits nothing, unless they are an iterator.
 
     Example:
         >>> for prediction in rung.predict("runs/digits", "scans/"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rung.data.lists import escape
+from rung.data.terminal import harmless
 from rung.errors import RunError, UsageError
 from rung.prediction.predicting import Prediction, shown
 
@@ -50,12 +51,12 @@ class Table(Writer):
 
     def write(self, prediction: Prediction) -> None:
         width = min(_WIDEST, max(map(len, self.classes)))
-        path = _harmless(shown(prediction.path))
+        path = harmless(shown(prediction.path))
         if prediction.error is not None:
-            self.out.write(f"{'unreadable':<{width}}       -  {path}  ({_harmless(prediction.error)})\n")
+            self.out.write(f"{'unreadable':<{width}}       -  {path}  ({harmless(prediction.error)})\n")
             return
-        answer = _harmless(str(prediction.answer(self.threshold)))
-        others = ", ".join(f"{_harmless(name)} {value:.1%}" for name, value in prediction.top(self.top)[1:])
+        answer = harmless(str(prediction.answer(self.threshold)))
+        others = ", ".join(f"{harmless(name)} {value:.1%}" for name, value in prediction.top(self.top)[1:])
         line = f"{answer:<{width}}  {prediction.probability:>6.1%}  {path}"
         self.out.write(f"{line}  ({others})\n" if others else f"{line}\n")
 
@@ -206,8 +207,3 @@ def _standard_output() -> TextIO:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     return sys.stdout
-
-
-def _harmless(text: str) -> str:
-    """Without control characters, which could steer a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rung.errors import DataError, UsageError
+from rung.prediction.paths import check_paths
 from rung.prediction.predicting import Predictor, lines
 from rung.prediction.writers import chosen_format, opened
 from rung.progress import Progress, silent
@@ -53,7 +54,8 @@ def write_predictions(
 
     Args:
         run: a run, or its folder.
-        paths: files, folders and patterns; ``"-"`` stands for paths on standard input, one a line.
+        paths: files, folders and patterns; ``"-"`` stands for paths on standard input, one a line. What is wrong with
+            one of those is told in its place.
         form: ``"table"``, ``"csv"``, ``"json"`` (an object a line) or ``"parquet"``; by default what the ending of
             ``output`` tells, or a table.
         output: the file to write; by default standard output.
@@ -66,7 +68,7 @@ def write_predictions(
     Raises:
         RunError: the run cannot be used, or a result cannot be written.
         UsageError: an argument is out of its range.
-        DataError: there is not a single file, a path is a URL, or a pattern fits nothing.
+        DataError: there is not a single file, or one of ``paths`` is a URL or a pattern that fits nothing.
     """
     from rung.prediction.gallery import Gallery
 
@@ -79,6 +81,8 @@ def write_predictions(
     page = None if html is None else Path(html)
     kind = chosen_format(form, target)
     progress = progress or silent
+    if isinstance(paths, Collection):
+        check_paths(path for path in paths if os.fspath(path) != "-")
     predictor = Predictor(run, precision=precision)
     gallery = Gallery(predictor, threshold) if page else None
     images = unreadable = unsure = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -31,6 +32,7 @@ MOST_EXAMPLES = 48
 def build_app(
     service: Service,
     *,
+    address: str = "http://localhost:8000",
     token: str | None = None,
     hosts: Collection[str] | None = None,
     origins: Collection[str] = (),
@@ -39,6 +41,7 @@ def build_app(
 
     Args:
         service: the model.
+        address: where it listens, for the examples of the pages.
         token, hosts, origins: see :class:`rung.serving.guard.Guard`.
     """
 
@@ -64,7 +67,7 @@ def build_app(
     app.add_exception_handler(Exception, _broken)
     _add_answers(app, service)
     _add_examples(app, service)
-    _add_pages(app, service)
+    _add_pages(app, service, address)
     app.include_router(v2_router(service))
     if origins:
         app.add_middleware(
@@ -83,12 +86,8 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         answer; if none can be read, the status is 422.
         """
         top, everything = _asked(request, len(service.predictor.classes))
-        body = await service.bodies.read(request)
-        try:
-            uploads = files_in(body, request.headers.get("content-type", ""), service.limits)
+        async with _uploads(request, service) as uploads:
             answers = await service.predict(uploads, top, everything)
-        finally:
-            service.bodies.release(len(body))
         if all("error" in answer for answer in answers):
             raise Refusal(422, answers[0]["error"] if len(answers) == 1 else "none of the images can be used")
         return _json({"model": service.predictor.name, "predictions": answers})
@@ -101,7 +100,8 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         spoke for the answer. Pictures are `data:` addresses.
         """
         top, _ = _asked(request, len(service.predictor.classes))
-        return _json(await service.explain(await _one(request, service), top))
+        async with _uploads(request, service) as uploads:
+            return _json(await service.explain(_only(uploads), top))
 
     @app.post(
         "/similar",
@@ -114,7 +114,8 @@ def _add_answers(app: FastAPI, service: Service) -> None:
         """The training images that are most like this one to the model. `state` is `ready`, `building` (ask again;
         `done` is how far, from 0 to 1), `loading`, or `gone` where the data is not at hand.
         """
-        return _json(await service.similar(await _one(request, service)))
+        async with _uploads(request, service) as uploads:
+            return _json(await service.similar(_only(uploads)))
 
     @app.get("/health", tags=["Operate"], summary="Whether the server is there")
     async def health() -> dict[str, str]:
@@ -164,8 +165,8 @@ def _add_examples(app: FastAPI, service: Service) -> None:
         return Response(png(data.test.take([index])[0]), media_type="image/png")
 
 
-def _add_pages(app: FastAPI, service: Service) -> None:
-    pages = Pages(service)
+def _add_pages(app: FastAPI, service: Service, address: str) -> None:
+    pages = Pages(service, address)
 
     # Not async: the first time they take a moment, which others should not wait for.
     @app.get("/", include_in_schema=False)
@@ -187,12 +188,15 @@ def _asked(request: Request, classes: int) -> tuple[int, bool]:
     return min(int(top), classes), everything == "true"
 
 
-async def _one(request: Request, service: Service) -> Upload:
-    body = await service.bodies.read(request)
-    try:
-        uploads = files_in(body, request.headers.get("content-type", ""), service.limits)
-    finally:
-        service.bodies.release(len(body))
+@asynccontextmanager
+async def _uploads(request: Request, service: Service) -> AsyncIterator[list[Upload]]:
+    """The files of a request, which count as held until the end of the context."""
+    async with service.bodies.received(request) as body:
+        parse = partial(files_in, body, request.headers.get("content-type", ""), service.limits)
+        yield await service.parser.run(parse, len(body))
+
+
+def _only(uploads: list[Upload]) -> Upload:
     if len(uploads) > 1:
         raise Refusal(422, "one image at a time is taken here")
     return uploads[0]

@@ -30,6 +30,40 @@ class _Piece:
     result: asyncio.Future[Floats]
 
 
+class _Queue:
+    """Pieces that wait, oldest first, and how many images they have together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._pieces: deque[_Piece] = deque()
+        self.images = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def refuses(self, images: int) -> bool:
+        """Whether so many are too many; an empty queue takes any number."""
+        return bool(self.images) and self.images + images > self._most
+
+    def add(self, pieces: list[_Piece]) -> None:
+        self._pieces.extend(pieces)
+        self.images += sum(len(piece.pixels) for piece in pieces)
+
+    def first(self) -> _Piece:
+        return self._pieces[0]
+
+    def take(self) -> _Piece:
+        piece = self._pieces.popleft()
+        self.images -= len(piece.pixels)
+        return piece
+
+    def drop(self, pieces: list[_Piece]) -> None:
+        """Forget those of the pieces that still wait."""
+        gone = set(pieces)
+        kept = deque(piece for piece in self._pieces if piece not in gone)
+        self._pieces, self.images = kept, sum(len(piece.pixels) for piece in kept)
+
+
 class Batcher:
     """Hands images to a function in batches, one batch at a time, in a thread beside the event loop.
 
@@ -37,6 +71,7 @@ class Batcher:
         compute: uint8 images (N, H, W, C) to float32 rows (N, K).
         batch_images: that ``compute`` is given at most.
         waiting_images: that may wait; what comes on top of them is refused.
+        patient_images: the same for patient images, which wait in a queue of their own.
         observe: told the number of images of each batch.
     """
 
@@ -45,17 +80,21 @@ class Batcher:
         compute: Callable[[Images], Floats],
         batch_images: int,
         waiting_images: int,
+        patient_images: int,
         observe: Callable[[int], None] = lambda images: None,
     ) -> None:
         self._compute = compute
         self._batch_images = batch_images
-        self._waiting_images = waiting_images
         self._observe = observe
-        self._urgent: deque[_Piece] = deque()
-        self._patient: deque[_Piece] = deque()
+        self._urgent = _Queue(waiting_images)
+        self._patient = _Queue(patient_images)
         self._running = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
-        self.waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Images that wait, without the patient ones."""
+        return self._urgent.images
 
     async def run(self, pixels: Images, *, patient: bool = False) -> Floats:
         """The rows of ``pixels``.
@@ -63,26 +102,28 @@ class Batcher:
         Args:
             pixels: uint8 (N, H, W, C), N > 0.
             patient: whether these images let all others go first (explanations do, and whatever runs in the
-                background). They do not count towards the limit.
+                background).
 
         Raises:
             Refusal: too many images are waiting already.
         """
-        if not patient and self.waiting and self.waiting + len(pixels) > self._waiting_images:
-            raise busy(f"{self.waiting} images are waiting for the model")
+        queue = self._patient if patient else self._urgent
+        if queue.refuses(len(pixels)):
+            raise busy(f"{queue.images} images are waiting for the model")
         loop = asyncio.get_running_loop()
         size = self._batch_images
         pieces = [_Piece(pixels[at : at + size], loop.create_future()) for at in range(0, len(pixels), size)]
-        if patient:
-            self._patient.extend(pieces)
-        else:
-            self._urgent.extend(pieces)
-            self.waiting += len(pixels)
+        queue.add(pieces)
         if not self._running:
             self._next(loop)
-        if len(pieces) == 1:
-            return await pieces[0].result
-        return np.concatenate(await asyncio.gather(*(piece.result for piece in pieces)))
+        try:
+            if len(pieces) == 1:
+                return await pieces[0].result
+            return np.concatenate(await asyncio.gather(*(piece.result for piece in pieces)))
+        except BaseException:
+            # Nobody wants the rest any more, and it may be long until its turn would come.
+            queue.drop(pieces)
+            raise
 
     def close(self) -> None:
         """End the thread, after the batch that it is working on."""
@@ -102,11 +143,9 @@ class Batcher:
         images = 0
         for queue in (self._urgent, self._patient):
             while queue and not (queue is self._patient and batch):
-                if images + len(queue[0].pixels) > self._batch_images:
+                if images + len(queue.first().pixels) > self._batch_images:
                     return batch
-                piece = queue.popleft()
-                if queue is self._urgent:
-                    self.waiting -= len(piece.pixels)
+                piece = queue.take()
                 if not piece.result.done():  # else its client has gone
                     batch.append(piece)
                     images += len(piece.pixels)

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from rung.errors import RunError
 from rung.runs import FINDINGS, Run
 from rung.serving.predictor import Predictor
 
-_FOLDERS = re.compile(r"(?<![\w.~:/\\-])(?:[A-Za-z]:)?[\\/](?:[^\\/\s'\"`]+[\\/])+")
+# Where a path begins: not within a word, a relative path or an address.
+_BEGINNING = r"(?<![\w.~:/\\-])"
+_ROOT = r"(?:file:|[A-Za-z]:)?[\\/]+"
+# Separators come doubled from repr(). Only within quotation marks can a blank be told to belong to a path.
+_FOLDERS = re.compile(rf"{_BEGINNING}{_ROOT}(?:[^\\/\s'\"`]+[\\/]+)+")
+_QUOTED_FOLDERS = re.compile(rf"(?<=['\"`]){_ROOT}(?:[^\\/\n'\"`]+[\\/]+)+")
 
 
-def without_folders(text: str) -> str:
-    """``text`` with the last part of each absolute path in it in the place of the whole."""
-    return _FOLDERS.sub("", text)
+def without_folders(text: str, known: Iterable[str] = ()) -> str:
+    """``text`` with the last part of each absolute path in it in the place of the whole.
+
+    Args:
+        text: what may have paths in it.
+        known: paths that it may have, see :func:`known_paths`: they are recognised whatever characters they have.
+    """
+    for path in sorted(known, key=len, reverse=True):
+        separators = r"[\\/]+".join(map(re.escape, re.split(r"[\\/]+", path)))
+        name = "~" if path == str(Path.home()) else re.split(r"[\\/]+", path)[-1]
+        # Of a path below it, the pattern for all paths then takes the rest.
+        text = re.sub(rf"{_BEGINNING}{separators}(?=[\\/])", "/_", text)
+        text = re.sub(rf"{_BEGINNING}{separators}(?![\w-]|\.\w)", name, text)
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", text))
+
+
+def known_paths(run: Run) -> list[str]:
+    """The absolute paths that texts of the run may name: its own, its data's, the user's."""
+    info = run.info
+    given = (_part(info, "settings").get("data"), _part(info, "data").get("origin"), run.path.absolute(), Path.home())
+    paths = {str(path).rstrip("\\/") for path in given if path}
+    return [path for path in paths if PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()]
 
 
 def model_card(run: Run, predictor: Predictor) -> dict[str, Any]:
@@ -36,7 +62,7 @@ def model_card(run: Run, predictor: Predictor) -> dict[str, Any]:
         "network": plan.get("network"),
         "parameters": plan.get("parameters"),
         "training_data": {
-            "name": without_folders(str(data.get("name", ""))),
+            "name": without_folders(str(data.get("name", "")), known_paths(run)),
             "images": data.get("images"),
             "fingerprint": data.get("fingerprint"),
         },
@@ -60,8 +86,16 @@ def findings(run: Run) -> list[dict[str, str]]:
         raise
     if isinstance(found, dict):
         found = found.get("findings")
+    known = known_paths(run)
+
+    def shown(value: Any) -> str:
+        return without_folders(str(value or ""), known)
+
     return [
-        {name: without_folders(str(finding.get(name) or "")) for name in ("kind", "severity", "statement", "remedy")}
+        {
+            **{name: shown(finding.get(name)) for name in ("kind", "severity", "statement")},
+            "remedy": shown(_part(finding, "remedy").get("text")),
+        }
         for finding in found or ()
         if isinstance(finding, dict)
     ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,8 +46,12 @@ class Examples:
 
     def _load(self) -> None:
         from rung.pipeline.afterwards import dataset_of
+        from rung.pipeline.settings import settings_of
 
         try:
+            if not at_hand(settings_of(self._run).data):
+                self.state = "gone"
+                return
             self.data = dataset_of(self._run)
             self.state = "ready"
         except (RungError, OSError):
@@ -62,6 +68,19 @@ class Examples:
             mine = labels[order] == label
             turns[mine] = np.arange(mine.sum())
         return [int(position) for position in order[np.argsort(turns, kind="stable")][:count]]
+
+
+def at_hand(data: str) -> bool:
+    """Whether :func:`rung.data.find_source` would find ``data`` without downloading it, which a server should not."""
+    from rung.data.cache import Cache
+    from rung.data.names import KNOWN
+
+    known = KNOWN.get(data)
+    root = os.environ.get("RUNG_DATA")
+    if known is None or (root and (Path(root) / data).exists()):
+        return True
+    folders = Cache().places("downloads", data) if known.downloads else [Path()]
+    return any(all((folder / one.file).is_file() for one in known.downloads) for folder in folders)
 
 
 @dataclass(frozen=True)
@@ -99,11 +118,7 @@ class Neighbours:
         return self._features is not None
 
     async def build(self, data: Dataset) -> None:
-        """Make the index, or take the one that is kept if it belongs to this model and this data.
-
-        Raises:
-            Refusal: the model cannot be asked at the moment.
-        """
+        """Make the index, or take the one that is kept if it belongs to this model and this data."""
         split = data.train
         key = self._key(data)
         kept = self._kept(key, len(split))

@@ -67,7 +67,7 @@ class Guard:
         self._limits = limits
         self._metrics = metrics
         self._token = None if token is None else _digest(token)
-        self._hosts = None if hosts is None else frozenset(hosts)
+        self._hosts = None if hosts is None else frozenset(host.lower() for host in hosts)
         self._origins = frozenset(origins)
         self._working = 0
 

@@ -19,6 +19,7 @@ class Limits:
         files: images in one request. More is answered 413.
         requests: that are worked on at once. More are answered 503.
         waiting_images: that wait for the model. More are answered 503.
+        patient_images: of explanations that wait for the model. More are answered 503.
         batch_images: that the model takes at once.
         seconds: from the first byte of a request to its answer. More is answered 408 while the body is still on its
             way, else 504.
@@ -35,6 +36,7 @@ class Limits:
     files: int = 128
     requests: int = 256
     waiting_images: int = 2048
+    patient_images: int = 2048
     batch_images: int = 64
     seconds: float = 30.0
     header_seconds: float = 10.0

@@ -22,10 +22,11 @@ _PAIRS = 8
 
 
 class Pages:
-    """Renders each page when it is first asked for, and keeps it."""
+    """Renders each page when it is first asked for, and keeps it; ``address`` is the server's, for examples in it."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, address: str) -> None:
         self._service = service
+        self._address = address
         self._lock = threading.Lock()
         self._kept: dict[str, Response] = {}
 
@@ -53,6 +54,7 @@ class Pages:
             script=self._script,
             page_style=self._style,
             policy=policy,
+            base=f"{self._address}/",
             **context,
         )
         # The policy of a page in a header, too, as not all of its rules count in the markup.
@@ -135,7 +137,7 @@ def _operations(schema: dict[str, Any]) -> dict[str, Any]:
                     "takes": list(operation.get("requestBody", {}).get("content", {})),
                 }
             )
-    return {"groups": list(groups.items()), "base": "http://localhost:8000/"}
+    return {"groups": list(groups.items())}
 
 
 def _digest(text: str) -> str:

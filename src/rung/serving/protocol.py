@@ -1,7 +1,8 @@
 """uvicorn's HTTP connection with what it leaves open: deadlines and sizes of what comes before the application.
 
 uvicorn waits for the head of a request for ever and keeps all of it, so that a client that sends a byte a minute
-(Slowloris) or an endless header costs it a connection or its memory. Here a connection has so many seconds for a head
+(Slowloris) or an endless header costs it a connection or its memory; and once a request is answered before its body
+is there, it does not ask when the rest will come. Here a connection has so many seconds for a head
 and so many bytes for it, a message can never be longer than a body may be, and there are only so many connections.
 """
 
@@ -67,6 +68,13 @@ def limited_protocol(limits: Limits) -> type[asyncio.Protocol]:
         def on_message_complete(self) -> None:
             self.in_head, self.message_bytes = True, 0
             super().on_message_complete()
+
+        def on_response_complete(self) -> None:
+            rest_to_come = not self.in_head and not self.pipeline
+            super().on_response_complete()
+            if rest_to_come and self.head_timer is None:
+                # Each byte of a body ends uvicorn's own timer. This one goes on until the head of another request.
+                self.head_timer = self.loop.call_later(limits.idle_seconds, self.transport.close)
 
         def _await_head(self) -> None:
             self.head_timer = self.loop.call_later(limits.header_seconds, self.transport.close)

@@ -46,8 +46,8 @@ def serve(
         port: 1 to 65535, or 0 for one that is free.
         token: asked of every request, as ``Authorization: Bearer …`` or as a browser's password; by default nothing is.
         origins: sites whose pages may use the server, such as ``https://example.org``; by default none.
-        hosts: names that requests may address the server by, such as ``photos.example.org``. By default every name, if
-            ``host`` is not this computer's own address, and else only those of this computer.
+        hosts: names that requests may address the server by, such as ``photos.example.org``, besides ``host`` and those
+            of this computer. By default every name, if ``host`` is not this computer's own address, and else none.
         examples: whether training and test images may be shown.
         limits: by default :class:`Limits` as it is.
         started: told the address once the server takes requests.
@@ -106,9 +106,9 @@ def prepare(
     predictor = predictor or OnnxPredictor.open(run)
     listener = _listen(host, port, limits.connections)
     service = Service(run, predictor, limits, Metrics(), examples=examples)
-    allowed = {*_LOOPBACK, *hosts} if hosts or is_loopback(host) else None
+    allowed = {*_LOOPBACK, host, *hosts} if hosts or is_loopback(host) else None
     config = uvicorn.Config(
-        build_app(service, token=token, hosts=allowed, origins=origins),
+        build_app(service, address=address_of(listener, host), token=token, hosts=allowed, origins=origins),
         http=limited_protocol(limits),
         ws="none",
         lifespan="on",

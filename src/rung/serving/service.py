@@ -19,7 +19,7 @@ from rung.serving.limits import Limits
 from rung.serving.metrics import Metrics
 from rung.serving.predictor import Predictor
 from rung.serving.refusal import Refusal
-from rung.serving.uploads import Bodies, Decoder, Upload
+from rung.serving.uploads import Bodies, Decoder, Parser, Upload
 
 Floats = npt.NDArray[np.float32]
 
@@ -45,10 +45,13 @@ class Service:
         self.limits = limits
         self.metrics = metrics
         self.bodies = Bodies(limits)
-        self.batcher = Batcher(predictor.rows, limits.batch_images, limits.waiting_images, metrics.batch)
+        self.parser = Parser()
+        self.batcher = Batcher(
+            predictor.rows, limits.batch_images, limits.waiting_images, limits.patient_images, metrics.batch
+        )
         self.decoder = Decoder(predictor.image_size, predictor.channels, limits)
         self.examples = Examples(run) if examples else None
-        self.neighbours = Neighbours(run, len(predictor.classes), self._patiently)
+        self.neighbours = Neighbours(run, len(predictor.classes), self._insistently)
         self._building: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -60,6 +63,7 @@ class Service:
             self._building.cancel()
         self.batcher.close()
         self.decoder.close()
+        self.parser.close()
 
     async def classify(self, pixels: Images) -> Floats:
         """Probabilities (N, K) of images (N, H, W, C)."""
@@ -154,6 +158,14 @@ class Service:
 
     async def _patiently(self, pixels: Images) -> Floats:
         return await self.batcher.run(pixels, patient=True)
+
+    async def _insistently(self, pixels: Images) -> Floats:
+        """For what runs in the background: where explanations are refused, it waits."""
+        while True:
+            try:
+                return await self._patiently(pixels)
+            except Refusal as refusal:
+                await asyncio.sleep(refusal.retry_after or 1)
 
     async def _patient_probabilities(self, pixels: Images) -> Floats:
         return (await self._patiently(pixels))[:, : len(self.predictor.classes)]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
@@ -17,8 +17,11 @@ from rung.serving.limits import Limits
 from rung.serving.refusal import Refusal, busy
 
 NAME = 200  # characters of a file's name that are repeated in an answer
-SMALL = 2**16  # bytes, and pixels, up to which an image is decoded faster than it could be handed to a thread
+SMALL = 2**16  # bytes, and pixels, up to which work is done faster than it could be handed to a thread
 DECODERS = 2
+FIELDS = 64  # parts of a form that need not be files
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,20 @@ class Bodies:
         self._limits = limits
         self.held = 0  # bytes
 
-    async def read(self, request: Request) -> bytes:
-        """The whole body. Its bytes count as held until :meth:`release` is told their number.
+    @contextlib.asynccontextmanager
+    async def received(self, request: Request) -> AsyncIterator[bytes]:
+        """The whole body, whose bytes count as held until the end of the context: stay there with all made of them.
 
         Raises:
             Refusal: it is too long, or too much is held.
         """
+        body = await self._read(request)
+        try:
+            yield body
+        finally:
+            self.held -= len(body)
+
+    async def _read(self, request: Request) -> bytes:
         limits = self._limits
         if request.headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "compressed bodies are not read; send it as it is", close=True)
@@ -68,11 +79,27 @@ class Bodies:
             raise
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def release(self, size: int) -> None:
-        self.held -= size
-
     def _too_long(self) -> Refusal:
         return Refusal(413, f"the body is longer than the {self._limits.body_bytes:,} bytes that are read", close=True)
+
+
+class Parser:
+    """Takes bodies apart: small ones at once, others in a thread, one after the other.
+
+    A body can be made so that this takes seconds, or many times its size in memory.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="parse")
+
+    async def run(self, parse: Callable[[], T], size: int) -> T:
+        """What ``parse`` returns, which has so many bytes to look at."""
+        if size <= SMALL:
+            return parse()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, parse)
+
+    def close(self) -> None:
+        self._thread.shutdown()
 
 
 def files_in(body: bytes, content_type: str, limits: Limits) -> list[Upload]:
@@ -139,6 +166,9 @@ def _form_files(body: bytes, parameters: str, limits: Limits) -> list[Upload]:
 
     _, options = parse_options_header(f"multipart/form-data;{parameters}")
     boundary = options.get(b"boundary", b"")
+    # Before parsing, which takes a microsecond for each part and for whatever looks like one: there may be millions.
+    if body.count(b"\r\n--" + boundary) > limits.files + FIELDS:
+        raise Refusal(413, f"the form has too many parts; send {limits.files} files in one request at most")
     try:
         parser = MultipartParser(
             boundary,
@@ -191,15 +221,3 @@ class Decoder:
             return await loop.run_in_executor(self._threads, read_pixels, content, self._size, self._channels)
         except Unusable as error:
             return error
-
-
-async def parse_json(body: bytes) -> Any:
-    """The value of a JSON body.
-
-    Raises:
-        Refusal: it is not JSON.
-    """
-    try:
-        return json.loads(body) if len(body) <= SMALL else await asyncio.to_thread(json.loads, body)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, "the body is not JSON") from error

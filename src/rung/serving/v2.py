@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,10 +23,12 @@ from rung import __version__
 from rung.data.dataset import Images
 from rung.serving.refusal import Refusal
 from rung.serving.service import Service
-from rung.serving.uploads import parse_json
 
 VERSION = "1"
 _HEADER_LENGTH = "inference-header-content-length"
+_BESIDES = 2**16  # bytes of a JSON head for all but its pixels
+_A_PIXEL = 8  # as in "[255], "
+_MOST_OUTPUTS = 8
 _DATATYPES = {"probabilities": "FP32", "label": "INT64"}
 
 
@@ -34,6 +39,7 @@ def v2_router(service: Service) -> APIRouter:
     height, width = service.predictor.image_size
     classes = len(service.predictor.classes)
     shape = [height, width, service.predictor.channels]
+    longest_head = _BESIDES + _A_PIXEL * service.limits.files * math.prod(shape)
 
     def check(model: str, version: str = VERSION) -> None:
         if model != name or version != VERSION:
@@ -54,15 +60,16 @@ def v2_router(service: Service) -> APIRouter:
 
     async def inferred(request: Request, model: str, version: str = VERSION) -> Response:
         check(model, version)
-        body = await service.bodies.read(request)
-        try:
-            header, binary = await _parts(body, request.headers.get(_HEADER_LENGTH))
-            images = _images(header, binary, shape, service.limits.files)
-            wanted = _wanted(header)
-            probabilities = await service.classify(images)
-            return _response(header, name, probabilities, wanted, service.predictor.classes)
-        finally:
-            service.bodies.release(len(body))
+        async with service.bodies.received(request) as body:
+            length = _head_length(request, len(body))
+            if length > longest_head:
+                raise Refusal(
+                    413, f"the JSON of a request may have {longest_head:,} bytes; send fewer images or binary ones"
+                )
+            parse = partial(_asked, body, length, shape, service.limits.files)
+            asked = await service.parser.run(parse, length)
+            probabilities = await service.classify(asked.images)
+            return _response(asked, name, probabilities, service.predictor.classes)
 
     @router.get("", summary="About the server")
     async def server() -> dict[str, Any]:
@@ -165,15 +172,35 @@ _REFUSALS = {
 }
 
 
-async def _parts(body: bytes, length: str | None) -> tuple[dict[str, Any], bytes]:
-    """The JSON head of a request and the binary tensors behind it."""
-    if length is not None and not (length.isascii() and length.isdecimal() and int(length) <= len(body)):
+@dataclass(frozen=True)
+class _Asked:
+    """A request: its images, uint8 (N, H, W, C), what :func:`_wanted` finds, and its own name, if it has one."""
+
+    images: Images
+    wanted: list[tuple[str, bool, int]]
+    id: str | None
+
+
+def _head_length(request: Request, most: int) -> int:
+    """How many bytes of the body are JSON; binary tensors are behind."""
+    length = request.headers.get(_HEADER_LENGTH)
+    if length is None:
+        return most
+    if not (length.isascii() and length.isdecimal() and len(length) < 12 and int(length) <= most):
         raise Refusal(400, "Inference-Header-Content-Length is not a length within the body")
-    end = len(body) if length is None else int(length)
-    header = await parse_json(body[:end])
+    return int(length)
+
+
+def _asked(body: bytes, length: int, shape: list[int], most: int) -> _Asked:
+    """A body taken apart; of its JSON, which is large in memory, nothing is kept."""
+    try:
+        header = json.loads(body[:length])
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "the body is not JSON") from error
     if not isinstance(header, dict):
         raise Refusal(400, "the body is not a JSON object with inputs")
-    return header, body[end:]
+    id_ = header.get("id")
+    return _Asked(_images(header, body[length:], shape, most), _wanted(header), id_ if isinstance(id_, str) else None)
 
 
 def _images(header: dict[str, Any], binary: bytes, shape: list[int], most: int) -> Images:
@@ -204,15 +231,19 @@ def _images(header: dict[str, Any], binary: bytes, shape: list[int], most: int) 
 
 def _numbers(data: Any, size: int) -> Images:
     """Nested or flat pixels of a JSON request as uint8 (size,)."""
-    try:
-        values = np.asarray(data)
-    except (ValueError, OverflowError, RecursionError) as error:
-        raise Refusal(400, "the input's data is not a tensor of numbers") from error
-    if values.dtype.kind not in "iu" or values.size != size:
-        raise Refusal(400, f"the input's data must be {size} whole numbers from 0 to 255")
-    if int(values.min()) < 0 or int(values.max()) > 255:
-        raise Refusal(400, "the input's data must lie between 0 and 255")
-    return values.astype(np.uint8).reshape(-1)
+    bad = Refusal(400, f"the input's data must be {size} whole numbers from 0 to 255")
+    # NumPy would unfold one long text among many short ones into gigabytes, so it gets nothing but numbers.
+    values = data
+    for _ in range(3):
+        if isinstance(values, list) and all(type(part) is list for part in values):
+            if len({len(part) for part in values}) > 1:
+                raise bad
+            values = list(chain.from_iterable(values))
+    if not isinstance(values, list) or len(values) != size:
+        raise bad
+    if not all(type(value) is int and 0 <= value <= 255 for value in values):
+        raise bad
+    return np.array(values, np.uint8)
 
 
 def _parameters(part: dict[str, Any]) -> dict[str, Any]:
@@ -230,6 +261,8 @@ def _wanted(header: dict[str, Any]) -> list[tuple[str, bool, int]]:
         return [(name, bool(by_default), 0) for name in _DATATYPES]
     if not isinstance(asked, list) or not all(isinstance(output, dict) for output in asked):
         raise Refusal(400, "outputs must be a list of objects")
+    if len(asked) > _MOST_OUTPUTS:  # or a short request would get an endless answer
+        raise Refusal(400, f"more than {_MOST_OUTPUTS} outputs; ask for each once")
     wanted = []
     for output in asked:
         name, parameters = output.get("name"), _parameters(output)
@@ -243,15 +276,14 @@ def _wanted(header: dict[str, Any]) -> list[tuple[str, bool, int]]:
 
 
 def _response(
-    header: dict[str, Any],
+    asked: _Asked,
     model: str,
     probabilities: npt.NDArray[np.float32],
-    wanted: list[tuple[str, bool, int]],
     classes: tuple[str, ...],
 ) -> Response:
     outputs: list[dict[str, Any]] = []
     binary: list[bytes] = []
-    for name, is_binary, most in wanted:
+    for name, is_binary, most in asked.wanted:
         if most:
             output, plain, raw = _named(probabilities, min(most, len(classes)), classes)
         else:
@@ -266,8 +298,8 @@ def _response(
             output["data"] = plain
         outputs.append(output)
     answer: dict[str, Any] = {"model_name": model, "model_version": VERSION, "outputs": outputs}
-    if isinstance(header.get("id"), str):
-        answer["id"] = header["id"]
+    if asked.id is not None:
+        answer["id"] = asked.id
     head = json.dumps(answer).encode()
     if not binary:
         return Response(head, media_type="application/json")

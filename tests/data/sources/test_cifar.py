@@ -11,6 +11,7 @@ import pytest
 
 from rung.data import find_source, load
 from rung.data.names import KNOWN
+from rung.data.sources import cifar
 from rung.errors import DataError
 
 PER_FILE = 6
@@ -165,3 +166,12 @@ def test_class_names_are_optional(tmp_path: Path) -> None:
     files = contents("cifar10", False)
     del files["batches.meta.txt"]
     assert load(unpacked(tmp_path / "plain", files)).classes == ("0", "1")
+
+
+def test_what_is_passed_over_in_an_archive_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "_ARCHIVE_MOST", 10**6)
+    files = contents("cifar10", False)
+    check(load(archive(tmp_path / "good.tar.gz", files)), "cifar10")
+    padded = {**files, **{f"padding{i}": bytes(300_000) for i in range(4)}}
+    with pytest.raises(DataError, match="more than 1,000,000 bytes"):
+        load(archive(tmp_path / "padded.tar.gz", padded))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rung.data import find_source, load
+from rung.data.sources import idx as reader
 from rung.errors import DataError
 
 
@@ -72,7 +73,10 @@ def test_the_plain_file_is_preferred(tmp_path: Path) -> None:
         ("train-images-idx3-ubyte", b"", "incomplete"),
         ("train-images-idx3-ubyte", idx(LABELS["train"]), "should hold images"),
         ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, 40, 2**31, 2**31), "should hold images"),
-        ("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 2**32 - 1) + bytes(40), "incomplete"),
+        ("train-images-idx3-ubyte", struct.pack(">HBB3I", 0, 8, 3, 2**32 - 1, 7, 5), "claims 4,294,967,295 images"),
+        ("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 40) + bytes(39), "incomplete"),
+        # Told by the header, before any of them is read.
+        ("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 2**32 - 1), "40 images but 4,294,967,295 labels"),
         ("train-labels-idx1-ubyte", idx(LABELS["train"][:-1]), "40 images but 39 labels"),
         ("train-labels-idx1-ubyte", idx(IMAGES["train"]), "should hold labels"),
         ("t10k-images-idx3-ubyte", idx(np.zeros((20, 6, 6))), "different sizes"),
@@ -89,3 +93,12 @@ def test_a_missing_half(tmp_path: Path) -> None:
     (write(tmp_path) / "train-labels-idx1-ubyte").unlink()
     with pytest.raises(DataError, match="no file with the labels of the train split"):
         load(tmp_path)
+
+
+def test_large_images_come_a_few_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "_BATCH_BYTES", 3 * 7 * 5)
+    batches = list(find_source(write(tmp_path)).reader.batches())
+    assert {len(batch.images) for batch in batches} <= {1, 2, 3}
+    assert np.array_equal(
+        np.concatenate([batch.images for batch in batches])[..., 0], np.concatenate(list(IMAGES.values()))
+    )

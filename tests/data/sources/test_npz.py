@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rung.data import load
+from rung.data import load, source
 from rung.data.sources import npz
 from rung.errors import DataError
 
@@ -157,3 +157,28 @@ def test_a_header_that_claims_too_much(tmp_path: Path) -> None:
             archive.writestr("x.npy", content)
         with pytest.raises(DataError, match=r"x\.npy in .*claims"):
             load(tmp_path / "claims.npz")
+
+
+def test_an_array_in_the_order_of_fortran_is_read_whole_and_may_not_be_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save(tmp_path / "data.npz", x=np.asfortranarray(PIXELS), y=LABELS)
+    monkeypatch.setattr(npz, "_CHUNK_BYTES", 700)
+    monkeypatch.setattr(npz, "_FORTRAN_BYTES_MOST", PIXELS.nbytes)
+    assert np.array_equal(load(path).train.images, PIXELS)
+    monkeypatch.setattr(npz, "_FORTRAN_BYTES_MOST", PIXELS.nbytes - 1)
+    other = save(tmp_path / "other.npz", x=np.asfortranarray(PIXELS[:, ::-1]), y=LABELS)
+    with pytest.raises(DataError, match=r"x\.npy in .*other.* Fortran's order"):
+        load(other)
+
+
+def test_more_images_than_can_be_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "IMAGES_MOST", 29)
+    with pytest.raises(DataError, match="claims 30 images; at most 29"):
+        load(save(tmp_path / "data.npz", x=PIXELS[:, :, ::-1], y=LABELS))
+
+
+def test_half_a_character_in_a_label_can_be_written(tmp_path: Path) -> None:
+    # NumPy does not check what it stores.
+    y = np.array([0x61, 0x62, 0xD800], np.uint32).view("U1")[LABELS]
+    assert load(save(tmp_path / "data.npz", x=PIXELS, y=y)).classes == ("\\ud800", "a", "b")

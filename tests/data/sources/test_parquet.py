@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rung.data import find_source, load
+from rung.data import find_source, load, source
 from rung.data.sources import parquet
 from rung.errors import DataError
 
@@ -221,3 +221,28 @@ def test_shards_with_other_columns(images: list[bytes | None], tmp_path: Path) -
     write(tmp_path / "train-1.parquet", images, LABELS, label="other")
     with pytest.raises(DataError, match=r"train-1\.parquet has no column 'label'"):
         load(tmp_path)
+
+
+def test_large_images_come_a_few_at_a_time(
+    images: list[bytes | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "some.parquet", images, LABELS)
+    assert max(len(batch.images) for batch in find_source(path).reader.batches()) > 5
+    monkeypatch.setattr(parquet, "_BATCH_BYTES", 3 * max(len(content or b"") for content in images))
+    batches = list(find_source(path).reader.batches())
+    assert {len(batch.images) for batch in batches} <= {1, 2, 3}
+    assert [content for batch in batches for content in batch.images] == images
+
+
+def test_more_rows_than_can_be_held(
+    images: list[bytes | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "IMAGES_MOST", 29)
+    with pytest.raises(DataError, match="claims 30 images; at most 29"):
+        load(write(tmp_path / "some.parquet", images, LABELS[::-1]))
+
+
+def test_half_a_character_in_a_class_name_can_be_written(images: list[bytes | None], tmp_path: Path) -> None:
+    names = {"_type": "ClassLabel", "names": ["ant", "\ud800", "cow"]}
+    dataset = load(write(tmp_path / "some.parquet", images, LABELS, metadata=features(label=names)))
+    assert dataset.classes == ("ant", "\\ud800", "cow")

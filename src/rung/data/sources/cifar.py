@@ -32,6 +32,7 @@ _PIXELS = 3 * _SIDE * _SIDE
 _RECORDS = 1000
 _MEMBERS_MOST = 10_000
 _FILE_MOST = 256 * 2**20
+_ARCHIVE_MOST = 2**30
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
 
 
@@ -208,11 +209,16 @@ def unpack(archive: Path, folder: Path) -> None:
         DataError: the archive is damaged, or larger than CIFAR can be.
     """
     wanted = {name for layout in _LAYOUTS for name in (*layout.images, layout.names)}
+    total = 0
     try:
         with tarfile.open(archive, "r|*") as tar:
             for number, member in enumerate(tar):
                 if number >= _MEMBERS_MOST:
                     raise DataError(f"{archive} has more than {_MEMBERS_MOST:,} files; it is no CIFAR archive")
+                # What is passed over is decompressed as well.
+                total += member.size
+                if total > _ARCHIVE_MOST:
+                    raise DataError(f"{archive} holds more than {_ARCHIVE_MOST:,} bytes; it is no CIFAR archive")
                 name = member.name.rsplit("/", 1)[-1]
                 if not member.isreg() or member.issparse() or name not in wanted or (folder / name).exists():
                     continue

@@ -22,7 +22,7 @@ import numpy as np
 from rung.data.cache import Cache
 from rung.data.dataset import Labels
 from rung.data.labels import Indexed, index_labels
-from rung.data.source import SPLITS, Batch, Inspection, Reader, summarise
+from rung.data.source import SPLITS, Batch, Inspection, Reader, check_number, summarise
 from rung.data.sources.searching import find_files
 from rung.errors import DataError
 from rung.progress import Progress
@@ -31,6 +31,7 @@ _NAME = re.compile(r"(train|t10k|test|val)-(images|labels)[-.]idx[1-4]-ubyte(\.g
 _PART = {"train": "train", "t10k": "test", "test": "test", "val": "val"}
 _BYTES = 0x08
 _ROWS = 1000
+_BATCH_BYTES = 2**26
 
 
 def recognise(path: Path) -> Reader | None:
@@ -79,9 +80,10 @@ class Idx(Reader):
         for split, labels in self._indexed.labels.items():
             shape = self._shape(split)
             file = self._files[split]["images"]
+            rows = max(1, min(_ROWS, _BATCH_BYTES // math.prod(shape)))
             with _values(file) as (stream, _):
-                for start in range(0, len(labels), _ROWS):
-                    count = min(_ROWS, len(labels) - start)
+                for start in range(0, len(labels), rows):
+                    count = min(rows, len(labels) - start)
                     images = np.frombuffer(_exactly(stream, count * math.prod(shape), file), np.uint8)
                     names = [f"{file.name}, image {row}" for row in range(start, start + count)]
                     yield Batch(split, images.reshape(count, *shape), labels[start : start + count], names)
@@ -96,17 +98,20 @@ class Idx(Reader):
             for kind in ("images", "labels"):
                 if kind not in self._files[split]:
                     raise DataError(f"{self._path} has no file with the {kind} of the {split} split")
-            file = self._files[split]["labels"]
+            images, file = self._files[split]["images"], self._files[split]["labels"]
+            with _values(images) as (_, dimensions):
+                count = dimensions[0]
+            check_number(count, f"{images}")
             with _values(file) as (stream, dimensions):
                 if len(dimensions) != 1:
                     raise DataError(f"{file} should hold labels, but has {len(dimensions)} dimensions")
-                values: Labels = np.frombuffer(_exactly(stream, dimensions[0], file), np.uint8).astype(np.int64)
-                _at_end(stream, file)
-            with _values(self._files[split]["images"]) as (_, dimensions):
-                if dimensions[0] != len(values):
+                # Before they are read: a few gzipped bytes may hold, and a header may claim, any number.
+                if dimensions[0] != count:
                     raise DataError(
-                        f"{self._path} has {dimensions[0]:,} images but {len(values):,} labels in its {split} split"
+                        f"{self._path} has {count:,} images but {dimensions[0]:,} labels in its {split} split"
                     )
+                values: Labels = np.frombuffer(_exactly(stream, count, file), np.uint8).astype(np.int64)
+                _at_end(stream, file)
             raw[split] = values
         return index_labels(raw, str(self._path))
 
@@ -135,8 +140,8 @@ def _values(file: Path) -> Iterator[tuple[IO[bytes], tuple[int, ...]]]:
         raise DataError(f"{file} cannot be read ({' '.join(str(error).split())}); get it again") from error
 
 
-def _exactly(stream: IO[bytes], size: int, file: Path) -> bytes:
-    content = b""
+def _exactly(stream: IO[bytes], size: int, file: Path) -> bytearray:
+    content = bytearray()
     # A damaged header may claim any size; what is reserved is bounded by what is there.
     while len(content) < size:
         more = stream.read(min(size - len(content), 2**24))

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from rung.data.arrays import Layout, check_pixel_types, find_layout, find_scale, pixel_range, to_images
 from rung.data.cache import Cache
 from rung.data.labels import Indexed, few, index_labels
-from rung.data.source import SPLITS, Batch, Inspection, Reader, summarise
+from rung.data.source import SPLITS, Batch, Inspection, Reader, check_number, summarise
 from rung.errors import DataError
 from rung.progress import Progress
 
@@ -45,6 +45,7 @@ _NAMES: dict[str, tuple[tuple[str, str], ...]] = {
 _CLASS_NAMES = ("classes", "class_names", "target_names", "label_names")
 _CHUNK_BYTES = 2**23
 _LABEL_BYTES_MOST = 2**31
+_FORTRAN_BYTES_MOST = 2**31
 
 
 def recognise(path: Path) -> Reader | None:
@@ -150,6 +151,7 @@ class Npz(Reader):
             if not images.shape or images.shape[0] != found:
                 count = images.shape[0] if images.shape else 0
                 raise DataError(f"{self._path} has {count:,} images but {found:,} labels in its {split} split")
+            check_number(found, str(self._path))
         return pairs
 
     @cached_property
@@ -208,10 +210,17 @@ class Npz(Reader):
         """The array in pieces along its first axis; each but the last has the same length."""
         if stored.shape[0] == 0:
             return
-        if stored.fortran and len(stored.shape) > 1:
-            yield self._whole(stored)
-            return
         rows = max(1, _CHUNK_BYTES // max(1, stored.item_bytes))
+        if stored.fortran and len(stored.shape) > 1:
+            # Its images lie scattered over the whole of it.
+            if stored.item_bytes * stored.shape[0] > _FORTRAN_BYTES_MOST:
+                raise DataError(
+                    f"{stored.member} in {self._path} is in Fortran's order and has more than "
+                    f"{_FORTRAN_BYTES_MOST / 2**30:g} GB; save numpy.ascontiguousarray of it"
+                )
+            whole = self._whole(stored)
+            yield from (whole[start : start + rows] for start in range(0, len(whole), rows))
+            return
         with self._behind_header(stored) as stream:
             for start in range(0, stored.shape[0], rows):
                 count = min(rows, stored.shape[0] - start)

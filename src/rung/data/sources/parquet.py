@@ -20,7 +20,7 @@ import numpy as np
 from rung.data.cache import Cache
 from rung.data.labels import Indexed, few, index_labels
 from rung.data.preprocessing import Unusable, read_header
-from rung.data.source import HEADERS, SPLITS, Batch, Inspection, Reader, summarise
+from rung.data.source import HEADERS, SPLITS, Batch, Inspection, Reader, check_number, summarise
 from rung.data.sources.searching import find_files
 from rung.errors import DataError
 from rung.progress import Progress
@@ -33,6 +33,7 @@ _IMAGES = ("image", "img", "images", "picture", "photo", "pixel_values", "jpg", 
 _LABELS = ("label", "labels", "fine_label", "class", "target", "category", "cls", "y")
 _SPLIT = re.compile(r"(train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev)(?:[^a-z]|$)", re.IGNORECASE)
 _ROWS = 512
+_BATCH_BYTES = 2**26
 
 
 def recognise(path: Path) -> Reader | None:
@@ -143,6 +144,7 @@ class Parquet(Reader):
         column = self._columns
         raw = {}
         for split, files in self._shards.items():
+            check_number(sum(sum(_group_sizes(file)) for file in files), str(self._path))
             parts = [
                 _label_values(table.column(0), column.label, file)
                 for file in files
@@ -202,7 +204,7 @@ def _open(file: Path) -> Any:
 def _read(
     file: Path, columns: list[str], rows: int = _ROWS, groups: list[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The columns of one file, a bounded number of rows at a time."""
+    """The columns of one file, at most ``rows`` at a time, and fewer where they are large: about 64 MB."""
     import pyarrow as pa
 
     with _open(file) as opened:
@@ -210,9 +212,22 @@ def _read(
         if missing:
             raise DataError(f"{file} has no column {missing[0]!r}, unlike the first file of the data set")
         try:
+            rows = min(rows, _rows_that_fit(opened.metadata, columns, groups))
             yield from opened.iter_batches(rows, columns=columns, row_groups=groups)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{file} is damaged: {_line(error)}; get it again") from error
+
+
+def _rows_that_fit(metadata: Any, columns: list[str], groups: list[int] | None) -> int:
+    """How many rows have about ``_BATCH_BYTES`` bytes, by the row group whose rows are the largest."""
+    widest = 1.0
+    for number in range(metadata.num_row_groups) if groups is None else groups:
+        group = metadata.row_group(number)
+        chunks = (group.column(place) for place in range(group.num_columns))
+        # A column of structs is stored as image.bytes and image.path.
+        wanted = (chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
+        widest = max(widest, sum(chunk.total_uncompressed_size for chunk in wanted) / max(1, group.num_rows))
+    return max(1, int(_BATCH_BYTES / widest))
 
 
 def _line(error: Exception) -> str:

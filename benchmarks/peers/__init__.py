@@ -1,0 +1,1 @@
+"""What people would use instead of rung, on the same images, cores and time. See README.md."""
