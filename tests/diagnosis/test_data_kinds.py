@@ -21,7 +21,8 @@ FINE = Pixels(0, 255, 256, (120.0, 120.0, 120.0), (60.0, 60.0, 60.0))
 
 
 def found(kind: str, **parts: Any) -> list[Finding]:
-    evidence = Evidence(data="photos", classes=NAMES, settings={"data": "photos", "budget": 60.0}, **parts)
+    settings = {"data": "photos", "budget": 60.0}
+    evidence = Evidence(**{"data": "photos", "classes": NAMES, "settings": settings, **parts})
     return list(kinds()[kind].find(evidence))
 
 
@@ -67,9 +68,23 @@ def flipped(labels: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
 # --- wrong labels --------------------------------------------------------------------------------
 
 
-def test_wrong_labels_are_counted_and_ranked(labels: np.ndarray) -> None:
+def test_where_no_list_is_written_the_remedy_names_what_writes_it(
+    labels: np.ndarray, make_dataset: Callable[..., Dataset]
+) -> None:
+    asked, dataset = oof(flipped(labels, 0.05)[0], answers(labels)), make_dataset(90)
+    # After a training, and where the images of a run are gone.
+    for parts in ({}, {"lists": "my runs/x"}):
+        (finding,) = found("wrong_labels", out_of_fold=asked, run="my runs/x", **parts)
+        assert finding.remedy.command == "rung diagnose 'my runs/x'" and not finding.remedy.settings
+    mine = {"data": "photos", "exclude": "mine.csv"}
+    (finding,) = found("wrong_labels", out_of_fold=asked, lists="x", dataset=dataset, settings=mine)
+    assert finding.remedy.command is None and not finding.remedy.settings
+
+
+def test_wrong_labels_are_counted_and_ranked(labels: np.ndarray, make_dataset: Callable[..., Dataset]) -> None:
     noisy, chosen = flipped(labels, 0.05)
-    (finding,) = found("wrong_labels", out_of_fold=oof(noisy, answers(labels)), lists="folder")
+    asked = oof(noisy, answers(labels))
+    (finding,) = found("wrong_labels", out_of_fold=asked, lists="folder", dataset=make_dataset(90))
     assert 0.03 < finding.evidence["share"] < 0.07
     assert finding.evidence["interval"][0] < 0.05 < finding.evidence["interval"][1]
     assert finding.severity == "warning"

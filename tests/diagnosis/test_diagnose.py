@@ -58,4 +58,29 @@ def test_runs_beside_it_that_differ_in_their_seed_alone_are_counted(tmp_path: Pa
         run = Run.create(tmp_path / str(seed), "x", info)
         run.write_bytes(RECORDINGS, Recordings(val=val).to_bytes())
     found = {finding.kind: finding for finding in diagnose_run(tmp_path / "0")}
+    assert found["unstable_result"].remedy.settings == {"rate_scale": 0.5}
     assert "50.0%" in found["unstable_result"].statement and "100.0%" in found["unstable_result"].statement
+
+
+def test_a_remedy_changes_what_the_run_had() -> None:
+    labels = np.arange(300) % 10
+    wrong = Predicted(np.full((300, 10), 0.1, np.float32), labels, np.arange(300))
+    recordings = Recordings(widths=np.array([1, 10]), losses=np.full(200, 2.3, np.float32))
+    parts = {"classes": tuple("abcdefghij"), "recordings": recordings, "train": wrong, "val": wrong}
+
+    def remedy(width: float) -> Remedy:
+        (finding,) = kinds()["underfitting"].find(Evidence(data="x", settings={"width": width}, **parts))  # type: ignore[arg-type]
+        return finding.remedy
+
+    assert remedy(0.0625).settings == {"width": 0.5} and "--width 0.5" in str(remedy(0.0625).command)
+    assert remedy(8.0).settings == {"width": 16.0} and "2 times as wide" in remedy(8.0).text
+    assert not remedy(16.0).settings
+
+    unsteady = Evidence(
+        data="x",
+        settings={"rate_scale": 0.1},
+        val=Predicted(np.eye(10)[labels], labels, np.arange(300)),
+        other_seeds=(0.5, 0.6),
+    )
+    (finding,) = kinds()["unstable_result"].find(unsteady)
+    assert finding.remedy.settings == {"rate_scale": 0.05}

@@ -78,13 +78,26 @@ def result(train: float, val: float) -> StepResult:
     return StepResult(**{**left, **where, "name": "deep"})
 
 
+def difference(difference: float, low: float, high: float, sure: bool, seeds: bool = True) -> Difference:
+    return Difference(
+        difference, low, high, 0.01 if sure else 0.2, "images and seeds" if seeds else "images", distinguishable=sure
+    )
+
+
 def test_verdicts_say_whether_it_helped() -> None:
-    assert verdict("", Difference(0.032, 0.015, 0.049, True)).startswith("It helped here: 3.2 points more")
-    assert "did not measurably help" in verdict("", Difference(0.003, -0.01, 0.016, False))
-    assert "It did not help here: it cost 2.0 points" in verdict("", Difference(-0.02, -0.03, -0.01, True))
-    assert "Without it the accuracy falls by 2.0" in verdict("", Difference(-0.02, -0.03, -0.01, True), True)
-    assert "no more than chance" in verdict("", Difference(-0.01, -0.03, 0.01, False), True)
+    assert verdict("", difference(0.032, 0.015, 0.049, True)).startswith("It helped here: 3.2 points more")
+    assert "did not measurably help" in verdict("", difference(0.003, -0.01, 0.016, False))
+    assert "It did not help here: it cost 2.0 points" in verdict("", difference(-0.02, -0.03, -0.01, True))
+    assert "Without it the accuracy falls by 2.0" in verdict("", difference(-0.02, -0.03, -0.01, True), True)
+    assert "no more than chance" in verdict("", difference(-0.01, -0.03, 0.01, False), True)
     assert verdict("", None) == "The start."
+
+
+def test_verdicts_claim_no_more_than_their_intervals() -> None:
+    assert "of these two networks" in verdict("", difference(0.03, 0.01, 0.05, True, seeds=False))
+    assert "two networks" not in verdict("", difference(0.03, 0.01, 0.05, True))
+    said = verdict("", difference(0.03, 0.01, 0.05, False))
+    assert "did not measurably help" in said and "chance among so many comparisons (adjusted p = 0.20)" in said
 
 
 def test_the_problem_is_the_first_finding_or_what_the_accuracies_say() -> None:

@@ -29,6 +29,10 @@ def test_a_training_without_some_images(finished: Run, folder: Path, tmp_path: P
     assert not set(left_out) & {split.file(i) for split in again.splits for i in range(len(split))}
     assert evaluate(run).accuracy == run.evaluation.accuracy
 
+    content = (run.path / EXCLUDED).read_bytes()
+    (run.path / EXCLUDED).write_bytes(content[: content.index(b"\n", 6) + 1])
+    with pytest.raises(RunError, match="is damaged or has been altered"):
+        dataset_of(run)
     (run.path / EXCLUDED).unlink()
     with pytest.raises(RunError, match="the list of excluded images"):
         dataset_of(run)

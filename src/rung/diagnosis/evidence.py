@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rung.errors import RunError
 from rung.runs import EVALUATION, Epoch, Run
+from rung.shell import command_line
 from rung.training.recordings import Predicted, Recordings
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class Evidence:
         out_of_fold: predictions of training and validation images by networks that have not seen them.
         duplicates: pairs of images that are the same, or nearly, the most alike first; None where nobody looked.
         test: predictions of the test images, where it has been read. Nothing may be chosen by them.
-        lists: the folder that lists of images are written to.
+        lists: the folder that lists of images are written to; empty where none are.
+        run: the folder of the run.
     """
 
     data: str = ""
@@ -74,6 +75,7 @@ class Evidence:
     duplicates: tuple[Pair, ...] | None = None
     test: Predicted | None = None
     lists: str = ""
+    run: str = ""
 
     def command(self, **changes: Any) -> str:
         """The ``rung train`` command of this run with some settings changed; None takes a setting away."""
@@ -93,7 +95,20 @@ class Evidence:
                 words.append(",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value))
             elif value is not True:
                 words.append(f"{value:g}" if isinstance(value, float) else str(value))
-        return shlex.join(words)
+        return command_line(words)
+
+    def without(self, name: str) -> tuple[str | None, dict[str, Any]]:
+        """How to train without the images of a list: the command, and the settings that do the same.
+
+        Where the list is not written the command is the one that writes it. Of a run that leaves out images already
+        there is no command: its list would be replaced, and these images would be back.
+        """
+        if not self.lists or self.dataset is None:
+            return (command_line(["rung", "diagnose", self.run]) if self.run else None), {}
+        if self.settings.get("exclude"):
+            return None, {}
+        path = self.list_path(name)
+        return self.command(exclude=path), {"exclude": path}
 
     def list_path(self, name: str) -> str:
         """Where the list of that name is written: its name alone where the folder is not known yet."""
@@ -129,6 +144,7 @@ def evidence_of(run: Run, dataset: Dataset | None = None) -> Evidence:
         other_seeds=_other_seeds(run),
         status=run.status,
         dataset=dataset,
+        run=str(run.path),
     )
 
 

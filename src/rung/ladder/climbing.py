@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from rung.ladder.allocation import next_seed
 from rung.ladder.folder import Climb
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import EVALUATION, Run
+from rung.shell import command_line
 
 if TYPE_CHECKING:
     import torch
@@ -122,19 +122,20 @@ def resume(
     """Go on with a climb that was stopped; what it used of its budget counts.
 
     Raises:
-        RunError: there is no such climb, it has finished, or a file of it is damaged.
+        RunError: there is no such climb, it has finished, another process is at it, or a file of it is damaged.
         DataError: its data is gone or has changed.
     """
     started = time.monotonic() if started is None else started
     stopped = Climb(path)
-    if stopped.status == "finished":
-        raise RunError(f"the climb {stopped.path} has finished; there is nothing to go on with")
-    try:
-        settings = dict(stopped.info["settings"])
-        started -= float(stopped.info["used"])
-        return _Climbing(settings, display, started).go_on(stopped)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{stopped.path} is damaged: its climb.json is incomplete: {error}") from error
+    with stopped.exclusively():
+        if stopped.status == "finished":
+            raise RunError(f"the climb {stopped.path} has finished; there is nothing to go on with")
+        try:
+            settings = dict(stopped.info["settings"])
+            started -= float(stopped.info["used"])
+            return _Climbing(settings, display, started).go_on(stopped)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{stopped.path} is damaged: its climb.json is incomplete: {error}") from error
 
 
 def dataset_of(climb: Climb, progress: Progress | None = None) -> Dataset:
@@ -179,7 +180,7 @@ class _Climbing:
                 summary.uniform_size, summary.median_size, summary.total, self.settings["budget"] / RUNS
             )
             dataset = materialise(source, image_size=size, seed=SPLIT_SEED, progress=self.display.progress)
-            planning = self._look(dataset, device)
+            planning = self._look(dataset, device, self.settings["precision"])
             self.display.start([*data_lines(dataset), "Timing the models …"])
             steps = [step for step in self._steps(planning) if planning.possible(step)]
             left = self.settings["budget"] - self._used() - REPORT_SECONDS - EXIT_SECONDS
@@ -187,7 +188,8 @@ class _Climbing:
             climb = Climb.create(out, dataset.name, self._describe(planning, steps))
             each = f"{planning.epochs:.3g} epochs" if planning.epochs else format_duration(planning.length)
             self.display.message(f"Climb: {each} for every training; folder {climb.path}")
-            return self._go(climb, planning, steps, device)
+            with climb.exclusively():
+                return self._go(climb, planning, steps, device)
         finally:
             self.display.finish()
 
@@ -196,13 +198,14 @@ class _Climbing:
         from rung.training.weights import recipe_of
 
         def known(name: str) -> Recipe | None:
-            runs = climb.runs(name)
+            runs = climb.runs(name) or climb.unfinished(name)
             return recipe_of(runs[0]) if runs else None
 
         try:
             device = self._device()
             dataset = dataset_of(climb, self.display.progress)
-            planning = self._look(dataset, device)
+            # Measured anew, another one might be the faster.
+            planning = self._look(dataset, device, str(climb.info["hardware"]["precision"]))
             planning.length, planning.epochs = float(climb.info["run_seconds"]), float(climb.info["run_epochs"])
             planning.known = known
             self.display.start([*data_lines(dataset), f"Going on with {climb.path}"])
@@ -285,6 +288,7 @@ class _Climbing:
 
     def _read_test(self, climb: Climb, planning: Planning, device: torch.device) -> None:
         """The test split, once, for every run."""
+        from rung.pipeline.afterwards import precision_of
         from rung.pipeline.judging import judge
         from rung.training.weights import load_classifier
 
@@ -299,7 +303,7 @@ class _Climbing:
             evaluation, probabilities = judge(
                 load_classifier(run, device),
                 dataset,
-                planning.machine.precision,
+                precision_of(run),
                 seen=(recordings.train, recordings.val),
                 seconds=entry["seconds"],
                 wall_seconds=entry["wall"],
@@ -317,13 +321,13 @@ class _Climbing:
         set_threads(self.settings["threads"])
         return choose_device(self.settings["device"])
 
-    def _look(self, dataset: Dataset, device: torch.device) -> Planning:
+    def _look(self, dataset: Dataset, device: torch.device, precision: str | None) -> Planning:
         from rung.data.probe import probe
         from rung.ladder.planning import Planning
         from rung.training.device import measure_machine
 
         seed = self.settings["seed"]
-        machine = measure_machine(device, self.settings["precision"])
+        machine = measure_machine(device, precision)
         look = probe(dataset.train, len(dataset.classes), seed)
         return Planning(dataset, look, machine, seed, self.settings["budget"] / RUNS)
 
@@ -381,7 +385,7 @@ def command(settings: dict[str, Any]) -> str:
         if settings[name] is not None:
             words += [f"--{name.replace('_', '-')}", str(settings[name])]
     words += ["--device", settings["device"]] if settings["device"] != "auto" else []
-    return shlex.join(words)
+    return command_line(words)
 
 
 def _plain(step: Step) -> dict[str, Any]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.errors import RunError
-from rung.runs import REPORT, Run
-from rung.storage import write_atomically
+from rung.runs import CHECKPOINT, REPORT, Run
+from rung.storage import CheckedFolder, exclusive
 
 if TYPE_CHECKING:
     from rung.ladder.results import StepResult
 
 CLIMB = "climb.json"
 RUNGS = "rungs"
+LOCK = ".lock"  # of the climb, and of each of its runs
 
 
 class Climb:
@@ -32,15 +35,10 @@ class Climb:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        file = self.path / CLIMB
-        if not file.is_file():
+        self._files = CheckedFolder(self.path)
+        if not (self.path / CLIMB).is_file():
             raise RunError(f"{self.path} is not a climb: it has no {CLIMB}; give the folder that `rung climb` printed")
-        try:
-            info = json.loads(file.read_text(encoding="utf-8"))
-            assert isinstance(info["status"], str) and isinstance(info["runs"], list)
-        except (OSError, ValueError, RecursionError, KeyError, TypeError, AssertionError) as error:
-            raise RunError(f"{file} is damaged: it does not describe a climb") from error
-        self.info: dict[str, Any] = info
+        self.info: dict[str, Any] = self._read()
 
     def __repr__(self) -> str:
         return f"Climb({str(self.path)!r})"
@@ -67,8 +65,29 @@ class Climb:
             raise RunError(
                 f"cannot make the folder {path}: {error.strerror or error}; choose another with --out"
             ) from error
-        write_atomically(path / CLIMB, _json(info))
+        CheckedFolder(path).write(CLIMB, _json(info))
         return cls(path)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            info: dict[str, Any] = json.loads(self._files.read(CLIMB).decode())
+            assert isinstance(info["status"], str) and isinstance(info["runs"], list)
+        except (OSError, ValueError, RecursionError, KeyError, TypeError, AssertionError) as error:
+            raise RunError(f"{self.path / CLIMB} is damaged: it does not describe a climb") from error
+        return info
+
+    @contextlib.contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep two processes from going on with the climb at once; reads ``climb.json`` again.
+
+        Raises:
+            RunError: another process is at it, or ``climb.json`` is damaged.
+        """
+        with exclusive(self.path / LOCK, timeout=0.0) as held:
+            if not held:
+                raise RunError(f"{self.path} is being climbed by another process; wait for it, or stop it first")
+            self.info = self._read()
+            yield
 
     @property
     def status(self) -> str:
@@ -94,18 +113,28 @@ class Climb:
         """
         return [Run(self.path / entry["path"]) for entry in self.entries(name)]
 
+    def unfinished(self, name: str) -> list[Run]:
+        """The runs of a step that have a checkpoint to go on from, by seed.
+
+        Raises:
+            RunError: one is damaged.
+        """
+        done = {self.path / entry["path"] for entry in self.entries(name)}
+        folders = sorted(self.folder_of(name, 0).parent.glob(f"{_stem(name)}-seed*"))
+        return [Run(path) for path in folders if path not in done and any((path / CHECKPOINT).glob("*.safetensors"))]
+
     def entries(self, name: str | None = None) -> list[dict[str, Any]]:
         """What ``climb.json`` says about the finished runs, of one step or of all."""
         return [entry for entry in self.info["runs"] if name in (None, entry["name"])]
 
     def folder_of(self, name: str, seed: int) -> Path:
         """Where a run belongs."""
-        return self.path / RUNGS / f"{name.replace(' ', '-')}-seed{seed}"
+        return self.path / RUNGS / f"{_stem(name)}-seed{seed}"
 
     def update(self, **changes: Any) -> None:
         """Set top-level keys of ``climb.json``."""
         self.info = {**self.info, **changes}
-        write_atomically(self.path / CLIMB, _json(self.info))
+        self._files.write(CLIMB, _json(self.info))
 
     def report(self) -> Path:
         """Write ``report.html`` anew, without the pictures where the data is gone, and return its path.
@@ -135,6 +164,10 @@ class Climb:
             "seconds": self.info["used"],
             "steps": [step.to_dict() for step in self.steps],
         }
+
+
+def _stem(name: str) -> str:
+    return name.replace(" ", "-")
 
 
 def _json(value: Any) -> bytes:

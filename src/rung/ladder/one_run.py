@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.diagnosis import write_findings
+from rung.errors import RunError
 from rung.evaluation.calibration import at_temperature
 from rung.ladder.allocation import has_come_to_its_end
-from rung.ladder.folder import Climb
+from rung.ladder.folder import LOCK, Climb
 from rung.ladder.showing import Shown
 from rung.ladder.steps import Step
 from rung.pipeline.description import describe
@@ -19,16 +21,21 @@ from rung.pipeline.settings import check_settings
 from rung.pipeline.stages import keep_trained, start_or_load, train_and_record
 from rung.pipeline.training import usual_speed
 from rung.progress import TrainingDisplay
-from rung.runs import CHECKPOINT, Run
+from rung.runs import CHECKPOINT, RUN, Run
+from rung.storage import exclusive
 from rung.training.checkpoint import checkpoints
 from rung.training.clocks import Clock, StepClock, TimeClock
+from rung.training.plan import Plan
+from rung.training.weights import recipe_of
 
 if TYPE_CHECKING:
     import torch
 
     from rung.ladder.planning import Planning
     from rung.training.loop import TrainingState
-    from rung.training.plan import Plan
+
+# Seconds between two writings of what a climb has used.
+USED_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,14 @@ class Trainer:
         if self.interrupted() or any(entry["path"] == place for entry in self.climb.info["runs"]):
             return
         began = time.monotonic()
+        # Even where there is a plan already: its step is timed, for the test images.
         plan = self.planning.plan(step, longest)
         resumed = path.exists() and bool(checkpoints(path / CHECKPOINT))
         if resumed:
             run = Run(path)
-            run.update(status="running")
+            plan = _plan_of(run)
         else:
-            shutil.rmtree(path, ignore_errors=True)
+            self._clear(path)
             checked = check_settings(
                 **{name: settings[name] for name in ("data", "image_size", "device", "precision", "threads")},
                 budget=plan.budget,
@@ -82,26 +90,43 @@ class Trainer:
             info = describe(checked, self.planning.dataset, plan, self.planning.machine, {"before_training": 0.0})
             run = Run.create(path, self.planning.dataset.name, {**info, "climb": step.name})
         with run.exclusively():
+            if resumed:
+                run.update(status="running")
             trained = self._train(run, step, plan, seed, resumed)
         if trained is not None:
-            entry = {"name": step.name, "seed": seed, "path": place, "wall": time.monotonic() - began, **trained}
+            wall = trained.pop("before") + time.monotonic() - began
+            entry = {"name": step.name, "seed": seed, "path": place, "wall": wall, **trained}
             self.climb.update(runs=[*self.climb.info["runs"], entry], used=time.monotonic() - self.started)
             self._tell(entry)
 
+    def _clear(self, path: Path) -> None:
+        """Take away what a run left that never came to a checkpoint, unless `rung train --resume` is at it."""
+        if path.exists():
+            with exclusive(path / LOCK, timeout=0.0) as held:
+                if not held:
+                    raise RunError(f"{path} is being trained by another process; wait for it, or stop it first")
+            shutil.rmtree(path, ignore_errors=True)
+
     def _train(self, run: Run, step: Step, plan: Plan, seed: int, resumed: bool) -> dict[str, Any] | None:
         """Figures for ``climb.json``, or None if the training was stopped."""
-        dataset, recipe, precision = self.planning.dataset, plan.recipe, self.planning.machine.precision
+        dataset, recipe, precision = self.planning.dataset, plan.recipe, plan.precision
         settings = self.climb.info["settings"]
         may_end = recipe.rounds == (1.0,) and not recipe.keep_best
         ended = False
+        written = time.monotonic()
 
         def enough(state: TrainingState) -> bool:
-            nonlocal ended
+            nonlocal ended, written
+            # So that it counts even where the climb is killed.
+            if time.monotonic() - written >= USED_SECONDS:
+                written = time.monotonic()
+                self.climb.update(used=written - self.started)
             ended = ended or (may_end and has_come_to_its_end(state.history))
             # Where epochs are equal, a computer that has become slower must not take more than the budget.
             return ended or (self.planning.epochs > 0 and self.left() < 0)
 
         state = start_or_load(run, dataset, recipe, self.device, seed, resumed, self.display)
+        before = state.seconds
         train_and_record(
             run,
             state,
@@ -129,6 +154,7 @@ class Trainer:
         assert recordings is not None and recordings.train is not None and recordings.val is not None
         calibrated = at_temperature(recordings.val.probabilities, float(state.model.temperature))
         return {
+            "before": before,
             "seconds": state.seconds,
             "epochs": run.info["outcome"]["epochs"],
             "ended_early": ended,
@@ -148,3 +174,19 @@ class Trainer:
             f"validation {entry['val_accuracy']:.1%}, {entry['epochs']:.3g} epochs in {entry['seconds']:.1f} s"
             + (" (it had come to its end)" if entry["ended_early"] else "")
         )
+
+
+def _plan_of(run: Run) -> Plan:
+    """The plan in ``run.json``: a training that was stopped goes on as the network that it was.
+
+    Raises:
+        RunError: it is missing or incomplete.
+    """
+    try:
+        stored = run.info["plan"]
+        values = {field.name: stored[field.name] for field in fields(Plan) if field.name != "recipe"}
+        plan = Plan(recipe=recipe_of(run), **{**values, "image_size": tuple(values["image_size"])})
+        float(plan.expected_seconds["training"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"{run.path / RUN} has no complete plan: {error}") from error
+    return plan

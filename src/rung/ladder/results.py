@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.errors import RunError
-from rung.evaluation.comparison import paired_difference
+from rung.evaluation.comparison import CONFIDENCE, PairedDifference, Scope, holm, paired_difference
 from rung.evaluation.intervals import wilson
 from rung.runs import EVALUATION, FINDINGS, PREDICTIONS, RECORDINGS, Run
 
@@ -21,11 +22,22 @@ Correct = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Difference:
-    """Accuracy of a step minus that of the one below it, on the same images, with its 95 % interval."""
+    """Accuracy of a step minus that of the one below it, on the same images.
+
+    Attributes:
+        difference: from -1 to 1.
+        low, high: its 95 % interval, which is for one comparison.
+        p_value: of there being no difference, adjusted (Holm) for all the comparisons of the climb.
+        scope: what this speaks of: ``"images"`` with one seed each, these two networks on other images;
+            ``"images and seeds"``, other trainings as well.
+        distinguishable: whether the interval leaves out 0, and the adjusted p-value is below 0.05.
+    """
 
     difference: float
     low: float
     high: float
+    p_value: float
+    scope: Scope
     distinguishable: bool
 
 
@@ -51,7 +63,8 @@ class StepResult:
         test_change: the same on the test images.
         problem: what was wrong with the step below, a sentence.
         verdict: what the idea did here, a sentence.
-        helped: whether the difference is above nothing, and distinguishable from it; None without a step below.
+        helped: whether the difference is above nothing, and distinguishable from it; of these two networks alone where
+            its scope says so. None without a step below.
     """
 
     name: str
@@ -95,16 +108,14 @@ def results(climb: Climb) -> tuple[StepResult, ...]:
     runs = {step["name"]: climb.runs(step["name"]) for step in steps}
     val = {name: np.stack([correct_on_val(run) for run in mine]) for name, mine in runs.items()}
     test = {name: correct_on_test(mine) for name, mine in runs.items()}
+    below_of = {step["name"]: step["below"] for step in steps if step["below"] in runs}
+    changes, test_changes = _differences(val, below_of), _differences(test, below_of)
     found: dict[str, StepResult] = {}
     for step in steps:
-        name, below = step["name"], step["below"] if step["below"] in runs else None
+        name, below = step["name"], below_of.get(step["name"])
         entries = climb.entries(name)
         plan = runs[name][0].info["plan"]
-        change = test_change = None
-        if below is not None:
-            change = _difference(val[name], val[below])
-            mine, theirs = test[name], test[below]
-            test_change = _difference(mine, theirs) if mine is not None and theirs is not None else None
+        change = changes.get(name)
         train_accuracy = _mean(entries, "train_accuracy")
         accuracy = float(val[name].mean())
         on_test = test[name]
@@ -129,7 +140,7 @@ def results(climb: Climb) -> tuple[StepResult, ...]:
             test_accuracy=None if on_test is None else float(on_test.mean()),
             test_interval=None if on_test is None else _interval(on_test),
             change=change,
-            test_change=test_change,
+            test_change=test_changes.get(name),
             problem="" if below is None else problem_of(found[below], _findings(runs[below][0]), _remedies(name)),
             verdict=verdict(step["purpose"], change, down),
             helped=None if change is None else change.distinguishable and (change.difference > 0),
@@ -164,9 +175,24 @@ def correct_on_test(runs: list[Run]) -> Correct | None:
     return np.stack([table.column("label").to_numpy() == table.column("prediction").to_numpy() for table in tables])
 
 
-def _difference(mine: Correct, below: Correct) -> Difference:
-    found = paired_difference(below, mine)
-    return Difference(found.difference, *found.interval, found.distinguishable)
+def _differences(correct: Mapping[str, Correct | None], below_of: Mapping[str, str]) -> dict[str, Difference]:
+    """Each step against the one below it, where both have been measured."""
+    found: dict[str, PairedDifference] = {}
+    for name, below in below_of.items():
+        mine, theirs = correct[name], correct[below]
+        if mine is not None and theirs is not None:
+            found[name] = paired_difference(theirs, mine)
+    adjusted = holm([each.p_value for each in found.values()])
+    return {
+        name: Difference(
+            each.difference,
+            *each.interval,
+            p_value=p_value,
+            scope=each.scope,
+            distinguishable=each.distinguishable and p_value < 1 - CONFIDENCE,
+        )
+        for (name, each), p_value in zip(found.items(), adjusted, strict=True)
+    }
 
 
 def _interval(correct: Correct) -> tuple[float, float]:

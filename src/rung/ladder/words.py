@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 IMPOSED = ("stopped_too_early", "too_few_steps", "wasted_time")
 # Gap between training and validation accuracy from which a model knows its images rather than their classes.
 OVERFITS = 0.05
+ONE_SEED = ", of these two networks: with one seed each it says nothing of other trainings"
 
 
 def problem_of(below: StepResult, findings: Sequence[dict[str, Any]], remedies: Sequence[str] = ()) -> str:
@@ -46,11 +47,14 @@ def verdict(purpose: str, change: Difference | None, down: bool = False) -> str:
         return "The measure of all others." if down else "The start."
     size = f"{100 * abs(change.difference):.1f} points"
     interval = f"95 % interval {100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    # With one seed each nobody knows what training again would have changed.
+    interval += ONE_SEED if change.scope == "images" else ""
     if not change.distinguishable:
         what = "Taking it away changed" if down else "It did not measurably help here: it changed"
-        return (
-            f"{what} the accuracy by {100 * change.difference:+.1f} points, which is no more than chance ({interval})."
-        )
+        chance = "which is no more than chance"
+        if not change.low <= 0 <= change.high:
+            chance = f"which can be chance among so many comparisons (adjusted p = {change.p_value:.2f})"
+        return f"{what} the accuracy by {100 * change.difference:+.1f} points, {chance} ({interval})."
     if down:
         return f"Without it {'the accuracy falls' if change.difference < 0 else 'it gains'} by {size} ({interval})."
     if change.difference > 0:

@@ -38,6 +38,7 @@ def excluded_from(run: Run) -> tuple[Listed, ...]:
     if not run.info.get("data", {}).get("excluded"):
         return ()
     try:
+        run.read_bytes(EXCLUDED)  # This looks at its checksum.
         return read_list(run.path / EXCLUDED)
-    except DataError as error:
+    except (OSError, DataError) as error:
         raise RunError(f"the list of excluded images in {run.path} is damaged: {error}") from error

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rung.budget import format_duration
-from rung.errors import RunError, UsageError
+from rung.errors import RunError, RungError
 from rung.pipeline.settings import Settings, check_settings
 from rung.progress import SilentDisplay, TrainingDisplay
-from rung.runs import Run
+from rung.runs import EVALUATION, Run
 
 if TYPE_CHECKING:
     from rung.diagnosis import Finding
@@ -49,6 +49,7 @@ def train_and_fix(
 
     Returns:
         The run that is kept: the one with the best validation accuracy. Its ``info["fixes"]`` tells of the others.
+        After an interrupt (Ctrl-C) no other training is begun, and its ``status`` here is ``"interrupted"``.
 
     Raises:
         UsageError, DataError, RunError: as of :func:`rung.train`.
@@ -63,8 +64,10 @@ def train_and_fix(
     kept = _attempt(first, folder, 1, display, started)
     story = [{"run": kept.path.name, "val_accuracy": _accuracy(kept), "remedy": None, "finding": None}]
     tried: set[str] = set()
-    current, number = first, 1
-    while number < ATTEMPTS and (choice := _remedy(kept, tried, by_time=whole.budget is not None)) is not None:
+    current, number, latest = first, 1, kept
+    while (
+        latest.status != "interrupted" and number < ATTEMPTS and (choice := _remedy(kept, tried, current)) is not None
+    ):
         left = None if whole.budget is None else whole.budget - (time.monotonic() - started)
         # What the test split and the report of the kept run take: about the rest that the first attempt has left.
         usable = None if left is None else min(first.budget or 0.0, left - 0.1 * (whole.budget or 0.0))
@@ -78,8 +81,8 @@ def train_and_fix(
             changed = replace(changed, budget=usable)
         display.message(f"{finding.statement} {finding.remedy.text} Trying it:")
         try:
-            other = _attempt(changed, folder, number, display, time.monotonic())
-        except UsageError as error:
+            latest = other = _attempt(changed, folder, number, display, time.monotonic())
+        except RungError as error:
             display.message(f"That was not possible: {error}")
             continue
         better = _compared(kept, other, display)
@@ -94,7 +97,10 @@ def train_and_fix(
         )
         if better:
             kept, current = other, replace(changed, budget=first.budget)
-    _finish(kept, folder, story, display)
+    _finish(kept, whole, folder, story, display, started)
+    if latest.status == "interrupted":
+        # Whoever called shall know, even where the run that is kept had come to its end: this is not written.
+        kept.info = {**kept.info, "status": "interrupted"}
     return kept
 
 
@@ -119,16 +125,19 @@ def _attempt(settings: Settings, folder: Path, number: int, display: TrainingDis
     return attempt(settings, folder / f"attempt-{number}", display, started)
 
 
-def _remedy(run: Run, tried: set[str], *, by_time: bool) -> tuple[Finding, Mapping[str, Any]] | None:
+def _remedy(run: Run, tried: set[str], settings: Settings) -> tuple[Finding, Mapping[str, Any]] | None:
     """The worst finding whose remedy is a change of settings, and that change.
 
-    With a budget, more time is not to be had: a remedy that asks for it is passed over.
+    With a budget, more time is not to be had: a remedy that asks for it is passed over. So is one that leaves out the
+    images of a list which is not there, or which would take the place of the user's own.
     """
     from rung.diagnosis import diagnose_run
 
     for finding in diagnose_run(run):
         changes = dict(finding.remedy.settings)
-        if by_time:
+        if "exclude" in changes and (settings.exclude or not Path(changes["exclude"]).is_file()):
+            continue
+        if settings.budget is not None:
             changes = {name: value for name, value in changes.items() if name not in ("budget", "epochs")}
         if changes and finding.kind not in tried and finding.severity != "note":
             return finding, changes
@@ -159,18 +168,37 @@ def _accuracy(run: Run) -> float:
     return recordings.val.accuracy if recordings is not None and recordings.val is not None else 0.0
 
 
-def _finish(run: Run, folder: Path, story: list[dict[str, Any]], display: TrainingDisplay) -> None:
+def _finish(
+    run: Run, settings: Settings, folder: Path, story: list[dict[str, Any]], display: TrainingDisplay, started: float
+) -> None:
     """Read the test split for the run that is kept, and write its report."""
-    from rung.pipeline.afterwards import evaluate, report
+    from rung.pipeline.afterwards import dataset_of, precision_of
+    from rung.pipeline.judging import judge
+    from rung.report import build_report
     from rung.storage import write_atomically
+    from rung.training.device import choose_device
+    from rung.training.weights import load_classifier
 
     run.update(fixes=story)
-    evaluate(run)
-    report(run)
+    dataset, recordings = dataset_of(run), run.recordings
+    assert recordings is not None and recordings.train is not None and recordings.val is not None
+    evaluation, probabilities = judge(
+        load_classifier(run, choose_device(settings.device)),
+        dataset,
+        precision_of(run),
+        seen=(recordings.train, recordings.val),
+        seconds=run.history[-1].seconds if run.history else 0.0,
+        wall_seconds=time.monotonic() - started,
+        images_per_second=run.info["outcome"]["images_per_second"],
+    )
+    run.write_predictions(range(len(dataset.test)), dataset.test.labels, probabilities)
+    run.write_json(EVALUATION, evaluation.to_dict())
+    build_report(run, dataset)
     write_atomically(folder / FIXES, _json({"kept": run.path.name, "attempts": story}))
-    taken = (run.info.get("timings") or {}).get("total")
-    spent = f" ({format_duration(taken)})" if taken else ""
-    display.message(f"Kept: {run.path}{spent}")
+    # The trainings that were not kept are in it: they were what it took.
+    taken = time.monotonic() - started
+    run.write_json(EVALUATION, {**evaluation.to_dict(), "wall_seconds": taken})
+    display.message(f"Kept: {run.path} ({format_duration(taken)})")
 
 
 def _json(value: Any) -> bytes:

@@ -118,6 +118,8 @@ def _context(climb: Climb, dataset: Dataset | None) -> dict[str, Any]:
 def _summary(steps: tuple[StepResult, ...], mode: str) -> str:
     """What helped and what did not, in a sentence or two."""
     compared = [step for step in steps if step.change is not None]
+    single = [step.name for step in compared if step.change and step.change.scope == "images"]
+    note = f" With one seed, this is about the networks trained here ({_listed(single)})." if single else ""
     if mode == "down":
         matters = [step.name for step in compared if step.change and step.change.distinguishable]
         rest = [step.name for step in compared if step.name not in matters]
@@ -126,7 +128,7 @@ def _summary(steps: tuple[StepResult, ...], mode: str) -> str:
             if matters
             else "Nothing made a measurable difference. "
         )
-        return said + (f"No more than chance: {_listed(rest)}." if rest else "")
+        return (said + (f"No more than chance: {_listed(rest)}." if rest else "")).strip() + note
     helped = [step.name for step in compared if step.helped]
     harmed = [step.name for step in compared if step.change and step.change.distinguishable and not step.helped]
     nothing = [step.name for step in compared if step.name not in helped and step.name not in harmed]
@@ -135,7 +137,8 @@ def _summary(steps: tuple[StepResult, ...], mode: str) -> str:
         f"{_listed(harmed)} cost accuracy." if harmed else "",
         f"{_listed(nothing)} changed it by no more than chance." if nothing else "",
     ]
-    return " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences if sentence) if compared else ""
+    said = " ".join(sentence[:1].upper() + sentence[1:] for sentence in sentences if sentence)
+    return said + note if compared else ""
 
 
 def _listed(names: list[str]) -> str:

@@ -35,7 +35,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     for place in places:
         images.setdefault(place.split, []).append(place.position)
     total = len(dataset.train) + len(dataset.val)
-    path = evidence.list_path(LIST)
     yield Finding(
         kind="contradictory_duplicates",
         severity="warning",
@@ -46,8 +45,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         ),
         remedy=Remedy(
             f"Look at the pairs in {LIST} and put the wrong label of each right; or train without both.",
-            evidence.command(exclude=path),
-            {"exclude": path},
+            *evidence.without(LIST),
         ),
         cost=len(found) / total / 2,
         evidence={

@@ -45,7 +45,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     exact = len({test.position for test, _, pair in found if pair.exact})
     share = len(leaked) / total
     copies = list(dict.fromkeys(other for _, other, _ in found))
-    path = evidence.list_path(LIST)
     accuracy, figures = _without(evidence, leaked)
     images: dict[str, list[int]] = {"test": leaked}
     for copy in copies:
@@ -59,8 +58,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         ),
         remedy=Remedy(
             f"Train without their copies, which {LIST} lists; the test split remains what it is.",
-            evidence.command(exclude=path),
-            {"exclude": path},
+            *evidence.without(LIST),
         ),
         cost=figures.get("gain", share * 0.2),
         evidence={

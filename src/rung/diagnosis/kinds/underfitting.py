@@ -25,6 +25,7 @@ EXPLAINS: frozenset[str] = frozenset(
 # Channels of the narrowest layer for each class, at most; share of the loss that was learnt, at most; and steps, at
 # least.
 CHANNELS, LEARNT, STEPS = 0.5, 0.75, 100
+WIDEST = 16.0  # that rung train takes for --width
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -36,7 +37,13 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     if width > CHANNELS * classes or learnt(evidence) > LEARNT or len(recordings.losses) < STEPS:
         return
     factor = 2.0 ** math.ceil(math.log2(max(2.0, 2 * classes / width)))
-    factor = min(8.0, factor)
+    # The run may have a width of its own already, and what rung train takes for one ends somewhere.
+    before = float(evidence.settings.get("width") or 1.0)
+    factor = min(8.0, factor, WIDEST / before)
+    settings = {"width": factor * before}
+    remedy = Remedy(f"Take a network {factor:g} times as wide.", evidence.command(**settings), settings)
+    if factor <= 1:
+        remedy = Remedy("Take a larger network: this one is as wide as --width makes it.")
     yield Finding(
         kind="underfitting",
         severity="serious",
@@ -44,7 +51,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             f"Underfitting for lack of capacity: {classes} classes go through a layer of {width} channels, and even on "
             f"training images it is right in only {train.accuracy:.1%}."
         ),
-        remedy=Remedy(f"Take a network {factor:g} times as wide.", evidence.command(width=factor), {"width": factor}),
+        remedy=remedy,
         cost=0.3,
         evidence={
             "narrowest_layer": width,

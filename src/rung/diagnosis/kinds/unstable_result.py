@@ -24,6 +24,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     deviation, extent = statistics.stdev(all_of_them), max(all_of_them) - min(all_of_them)
     if deviation < ERRORS * noise(val) or extent < RANGE:
         return
+    settings = {"rate_scale": 0.5 * float(evidence.settings.get("rate_scale") or 1.0)}
     yield Finding(
         kind="unstable_result",
         severity="warning",
@@ -34,8 +35,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         ),
         remedy=Remedy(
             "Quote the mean of several seeds; half the learning rate usually steadies it.",
-            evidence.command(rate_scale=0.5),
-            {"rate_scale": 0.5},
+            evidence.command(**settings),
+            settings,
         ),
         cost=deviation,
         evidence={"accuracies": all_of_them, "deviation": deviation, "noise": noise(val)},

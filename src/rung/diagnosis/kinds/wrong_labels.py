@@ -162,7 +162,10 @@ def _of_a_run(evidence: Evidence, suspicion: Suspicion) -> tuple[list[list[Any]]
 
 def _finding(evidence: Evidence, suspicion: Suspicion, rows: list[list[Any]], total: int) -> Finding:
     low, high = suspicion.interval
-    path = evidence.list_path(LIST)
+    command, settings = evidence.without(LIST)
+    text = f"Look at the images of {LIST} and put their labels right; or train without them."
+    if command and not settings:
+        text = f"Have {LIST} written, look at its images and put their labels right; or train without them."
     images: dict[str, list[int]] = {}
     for split, position, *_ in rows:
         images.setdefault(split, []).append(position)
@@ -173,11 +176,7 @@ def _finding(evidence: Evidence, suspicion: Suspicion, rows: list[list[Any]], to
             f"About {suspicion.share:.1%} of the labels are wrong (95 % interval {low:.1%} to {high:.1%}), some "
             f"{round(suspicion.share * total):,} of {total:,}; the most suspicious ones are listed."
         ),
-        remedy=Remedy(
-            f"Look at the images of {LIST} and put their labels right; or train without them.",
-            evidence.command(exclude=path),
-            {"exclude": path},
-        ),
+        remedy=Remedy(text, command, settings),
         cost=COST * suspicion.share,
         evidence={"share": suspicion.share, "interval": [low, high], "counted_on": suspicion.counted, "suspects": rows},
         images={split: tuple(positions) for split, positions in images.items()},
