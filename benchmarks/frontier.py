@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from rung.data import find_source, materialise
@@ -47,6 +48,9 @@ GRID: list[tuple[FastConfig, tuple[float, ...]]] = [
     (FastConfig(stages=((32, 32), (128, 128), (256, 256))), (1, 2, 4, 8)),
     (FastConfig(stages=((64, 64), (256, 256), (256, 256))), (1, 2, 4)),
 ]
+
+# Those of the written curves.
+EPOCHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Quiet:
@@ -169,20 +173,25 @@ def write(arguments: argparse.Namespace) -> None:
     sizes = np.array([math.log(entry["multiply_adds"]) for _, entry in measured])
     passes = np.array([math.log(entry["epochs"]) for _, entry in measured])
     errors = np.array([1 - entry["accuracy"]["2"] for _, entry in measured])
+
     # A parabola in log-log over both, so that each network's few trainings profit from all the others'. Its second
     # order stands for the floor that data and network set.
-    terms = np.stack([np.ones_like(sizes), sizes, passes, sizes * passes, sizes**2, passes**2])
-    smoothed = np.exp(terms.T @ np.linalg.lstsq(terms.T, np.log(errors), rcond=None)[0])
-    residuals = errors - smoothed
+    def terms(size: npt.NDArray[np.float64], epochs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return np.stack([np.ones_like(size), size, epochs, size * epochs, size**2, epochs**2], axis=-1)
+
+    coefficients = np.linalg.lstsq(terms(sizes, passes), np.log(errors), rcond=None)[0]
+    residuals = errors - np.exp(terms(sizes, passes) @ coefficients)
     curves = []
     for config, _ in GRID:
-        points = {entry["epochs"]: error for (c, entry), error in zip(measured, smoothed, strict=True) if c == config}
-        if points:
-            network = {"name": config.name, **asdict(config)}
-            epochs = sorted(points)
-            curves.append(
-                {"network": network, "epochs": epochs, "errors": [round(float(points[e]), 5) for e in epochs]}
-            )
+        size = np.full(len(EPOCHS), math.log(network_size(config, dataset).multiply_adds))
+        smoothed = np.exp(terms(size, np.log(EPOCHS)) @ coefficients)
+        curves.append(
+            {
+                "network": {"name": config.name, **asdict(config)},
+                "epochs": list(EPOCHS),
+                "errors": [round(float(error), 5) for error in smoothed],
+            }
+        )
     table = {
         "source": "benchmarks/frontier.py on CIFAR-10 (JPEG re-encoding), validation accuracy with mirrored views",
         "images": len(dataset.train),
@@ -191,7 +200,7 @@ def write(arguments: argparse.Namespace) -> None:
             views: round(float(np.mean([(1 - e["accuracy"][views]) / (1 - e["accuracy"]["2"]) for e in entries])), 4)
             for views in ("1", "2", "6")
         },
-        "scatter": round(float(np.std(residuals, ddof=len(terms))), 5),
+        "scatter": round(float(np.std(residuals, ddof=len(coefficients))), 5),
         "curves": curves,
     }
     TABLE.write_text(json.dumps(table, indent=1) + "\n")

@@ -5,6 +5,7 @@ python -m benchmarks.peers run --budgets 30s 2m 10m     # trains what is missing
 python -m benchmarks.peers race --to 0.76               # training seconds to this test accuracy: the Keras CNN and rung
 python -m benchmarks.peers race --to 0.90 --budgets 5m 10m 15m 20m      # the same with the speed-run recipe
 python -m benchmarks.peers table                        # everything measured so far, as Markdown
+python -m benchmarks.peers draw                         # accuracy against seconds, as docs/images/frontier.png
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 from pathlib import Path
 
 from benchmarks.peers.environments import images, install
+from benchmarks.peers.picture import draw
 from benchmarks.peers.plan import PEERS
 from benchmarks.peers.running import ISAS, Job, measured, read
 from benchmarks.peers.tables import comparison, races
@@ -21,6 +23,7 @@ from platformdirs import user_cache_path
 from rung.budget import parse_duration
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers.jsonl"
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "frontier.png"
 # Above it the Keras CNN does not get, and below it is what people would run.
 KERAS_GETS_TO = 0.8
 EPOCHS = (8, 12, 16)
@@ -44,7 +47,7 @@ def race(arguments: argparse.Namespace, seed: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("install", "run", "race", "table"))
+    parser.add_argument("command", choices=("install", "run", "race", "table", "draw"))
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(PEERS)}; default: all")
     parser.add_argument("--budgets", nargs="+", help="default: 30s 2m 10m; for a race 15s 20s 30s 45s 1m")
     parser.add_argument("--seeds", type=int, default=1)
@@ -84,6 +87,8 @@ def main() -> None:
         for seed in range(arguments.seeds):
             race(arguments, seed)
         print(races(read(arguments.results)))
+    elif arguments.command == "draw":
+        draw(read(arguments.results), PICTURE)
     else:
         rows = read(arguments.results)
         print("\n\n".join(part for part in (comparison(rows), races(rows)) if part))

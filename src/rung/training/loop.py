@@ -19,6 +19,7 @@ from rung.models.classifier import Classifier, autocast, predict
 from rung.runs import Epoch
 from rung.training.clocks import Clock
 from rung.training.optimizers import Optimizers
+from rung.training.pace import Pace
 from rung.training.recipe import Recipe
 from rung.training.watching import Watcher
 
@@ -122,6 +123,7 @@ def fit(
     validation: Split,
     observer: Observer,
     stop: Callable[[], bool] = lambda: False,
+    pace: Pace | None = None,
 ) -> None:
     """Train ``state.model`` until the clock or ``stop`` says so, and leave the best weights in it.
 
@@ -139,6 +141,7 @@ def fit(
         validation: the images that the rows' validation figures are measured on.
         observer: told about every step and row.
         stop: asked before each step; True ends the training early.
+        pace: told about every step, and may change the number of threads.
     """
     model, optimizers, device = state.model, state.optimizers, state.model.mean.device
     batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
@@ -189,6 +192,8 @@ def fit(
                 optimizers = state.optimizers
             observer.row(state)
         observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
+        if pace is not None:
+            pace.stepped()
     window = state.window
     if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
         _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)

@@ -20,6 +20,7 @@ from rung.training.device import Machine, worthwhile_threads
 from rung.training.loop import Observer, TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.optimizers import Optimizers
+from rung.training.pace import Pace
 from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan, plan_recipe
 from rung.training.plan_pretrained import hint, plan_pretrained
 from rung.training.recipe import Recipe
@@ -156,6 +157,7 @@ def train(
             validation=rows.validation,
             observer=observer,
             stop=stop,
+            pace=None if seconds is None else Pace(),
         )
 
 

@@ -1,0 +1,69 @@
+"""Fewer threads while other programs have the cores.
+
+Threads that share a step wait for the last of them. Where another program has one of the cores, that wait is long and
+the whole step several times as slow; with a thread less, it is only as slow as that core is missed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+
+# Steps that are judged together, by their median: those with a row of the history or a checkpoint behind them are slow.
+WINDOW = 8
+# So many times as slow as at their best, steps may do better with fewer threads.
+SLOW = 1.6
+# What a change has to bring to be kept: the share of the time that is left.
+BETTER = 0.9
+# Windows until the next trial.
+PATIENCE = 8
+
+
+class Pace:
+    """Watches how long the steps take, and tries a thread less when they become slow; later, the thread again.
+
+    Weights depend on the number of threads in their last digits. So this is for trainings of so much time, which depend
+    on the moment anyway, and not for those of so many epochs.
+    """
+
+    def __init__(self) -> None:
+        self._most = self._threads = torch.get_num_threads()
+        self._last: float | None = None
+        self._steps: list[float] = []
+        self._best = float("inf")
+        self._before: float | None = None
+        self._wait = 0
+
+    def stepped(self) -> None:
+        """A step has been made."""
+        now = time.monotonic()
+        if self._last is not None and self._most > 1:
+            self._steps.append(now - self._last)
+        self._last = now
+        if len(self._steps) == WINDOW:
+            self._judge(statistics.median(self._steps))
+            self._steps = []
+
+    def _judge(self, seconds: float) -> None:
+        if self._threads == self._most:
+            self._best = min(self._best, seconds)
+        if self._before is not None:
+            if seconds > BETTER * self._before:
+                self._use(self._tried_from)
+            self._before, self._wait = None, PATIENCE
+        elif self._wait > 0:
+            self._wait -= 1
+        elif self._threads < self._most:
+            self._try(self._threads + 1, seconds)
+        elif seconds > SLOW * self._best:
+            self._try(self._threads - 1, seconds)
+
+    def _try(self, threads: int, seconds: float) -> None:
+        self._before, self._tried_from = seconds, self._threads
+        self._use(threads)
+
+    def _use(self, threads: int) -> None:
+        self._threads = threads
+        torch.set_num_threads(threads)
