@@ -18,6 +18,7 @@ from rung.data.dataset import Dataset, Images, Split
 from rung.data.splits import check_classes, cut, val_size
 from rung.errors import DataError, UsageError
 from rung.evaluation.calibration import fit_temperature
+from rung.memory import keeping_freed_memory
 from rung.models.classifier import predict
 from rung.pipeline.settings import check_settings
 from rung.progress import SilentDisplay, training_display
@@ -92,6 +93,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
+    @keeping_freed_memory()
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Train on images and their labels.
 

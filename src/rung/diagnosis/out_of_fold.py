@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rung.data.dataset import Dataset, Split
 from rung.errors import UsageError
+from rung.memory import keeping_freed_memory
 from rung.progress import SilentDisplay, TrainingDisplay
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class OutOfFold:
         return [(names[number], int(places[number])) for number in chosen.tolist()]
 
 
+@keeping_freed_memory()
 def out_of_fold(
     dataset: Dataset,
     seconds: float,

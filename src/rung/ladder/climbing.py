@@ -14,6 +14,7 @@ from rung.budget import format_duration, parse_duration
 from rung.errors import DataError, RunError, UsageError
 from rung.ladder.allocation import next_seed
 from rung.ladder.folder import Climb
+from rung.memory import keeping_freed_memory
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import EVALUATION, Run
 from rung.shell import command_line
@@ -166,6 +167,7 @@ class _Climbing:
 
     # --- the stages -------------------------------------------------------------------------------
 
+    @keeping_freed_memory()
     def begin(self, out: Path | None) -> Climb:
         from rung.data import find_source, materialise
         from rung.pipeline.description import data_lines
@@ -193,6 +195,7 @@ class _Climbing:
         finally:
             self.display.finish()
 
+    @keeping_freed_memory()
     def go_on(self, climb: Climb) -> Climb:
         from rung.pipeline.description import data_lines
         from rung.training.weights import recipe_of

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from rung.errors import RunError
 from rung.evaluation.worker import EvaluationWorker
+from rung.memory import keeping_freed_memory
 from rung.pipeline.settings import SPLIT_SEED, Settings, check_settings, settings_of
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import CHECKPOINT, EVALUATION, RECORDINGS, RUN, Epoch, Run
@@ -187,6 +188,7 @@ class _Training:
         self._worker.close()
         self.display.finish()
 
+    @keeping_freed_memory()
     def begin(self, out: Path | None) -> Run:
         from rung.data import find_source, materialise
         from rung.pipeline.description import data_lines, describe
@@ -234,6 +236,7 @@ class _Training:
             self._train_and_report(run, dataset, plan.recipe, device, resumed=False)
         return run
 
+    @keeping_freed_memory()
     def go_on(self, run: Run) -> Run:
         from rung.pipeline.afterwards import dataset_of
         from rung.pipeline.description import data_lines
