@@ -272,6 +272,7 @@ class _Training:
         from rung.pipeline.afterwards import precision_of
         from rung.pipeline.interrupts import catch_interrupts
         from rung.pipeline.stages import start_or_load, train_and_record
+        from rung.training.device import using_threads
         from rung.training.session import steps_per_epoch, total_steps
 
         epochs, seconds, after = self._planned(run)
@@ -299,7 +300,8 @@ class _Training:
             # A Ctrl-C from here on is too late to stop anything but the report.
             status = "interrupted" if interrupted() else "finished"
             self._done("training")
-            self._evaluate(run, dataset, state, precision, state.step / steps_per_epoch(dataset, recipe))
+            with using_threads(state.crowded_threads):
+                self._evaluate(run, dataset, state, precision, state.step / steps_per_epoch(dataset, recipe))
             self._fold(run, dataset, recipe, state, precision)
             self._done("evaluation")
             self._report(run, dataset, status)

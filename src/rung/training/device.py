@@ -150,9 +150,16 @@ def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[None]:
         multiply_adds: of one image going through the network.
         batch_size: images a step.
     """
+    with using_threads(1 if 6 * multiply_adds * batch_size < SMALL_STEP else None):
+        yield
+
+
+@contextmanager
+def using_threads(threads: int | None) -> Iterator[None]:
+    """Compute with so many threads; with None as many as before."""
     before = torch.get_num_threads()
-    if 6 * multiply_adds * batch_size < SMALL_STEP:
-        torch.set_num_threads(1)
+    if threads is not None:
+        torch.set_num_threads(threads)
     try:
         yield
     finally:

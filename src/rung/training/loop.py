@@ -80,7 +80,8 @@ class TrainingState:
 
     ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
     all rows of the history, and ``best_accuracy`` that accuracy; ``round`` counts the recipe's rounds that
-    are over. ``window`` has the steps since the last row; ``watcher`` has seen every step, for a diagnosis.
+    are over. ``window`` has the steps since the last row; ``crowded_threads`` are those
+    that did best in the end, where other programs had the cores; ``watcher`` has seen every step, for a diagnosis.
     """
 
     model: Classifier
@@ -96,6 +97,7 @@ class TrainingState:
     accuracy: float = math.nan
     images_per_second: float = math.nan
     window: Window = field(default_factory=Window)
+    crowded_threads: int | None = None
     watcher: Watcher = field(default_factory=Watcher)
 
     def is_finite(self) -> bool:

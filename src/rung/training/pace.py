@@ -25,16 +25,21 @@ class Pace:
     """Watches how long the steps take, and tries a thread less when they become slow; later, the thread again.
 
     Weights depend on the number of threads in their last digits. So this is for trainings of so much time, which depend
-    on the moment anyway, and not for those of so many epochs.
+    on the moment anyway, and not for those of so many epochs. ``threads`` are those in use.
     """
 
     def __init__(self) -> None:
-        self._most = self._threads = torch.get_num_threads()
+        self._most = self.threads = torch.get_num_threads()
         self._last: float | None = None
         self._steps: list[float] = []
         self._best = float("inf")
         self._before: float | None = None
         self._wait = 0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a thread less is in use than there was at the beginning."""
+        return self.threads < self._most
 
     def stepped(self) -> None:
         """A step has been made."""
@@ -47,7 +52,7 @@ class Pace:
             self._steps = []
 
     def _judge(self, seconds: float) -> None:
-        if self._threads == self._most:
+        if self.threads == self._most:
             self._best = min(self._best, seconds)
         if self._before is not None:
             if seconds > BETTER * self._before:
@@ -55,15 +60,15 @@ class Pace:
             self._before, self._wait = None, PATIENCE
         elif self._wait > 0:
             self._wait -= 1
-        elif self._threads < self._most:
-            self._try(self._threads + 1, seconds)
+        elif self.threads < self._most:
+            self._try(self.threads + 1, seconds)
         elif seconds > SLOW * self._best:
-            self._try(self._threads - 1, seconds)
+            self._try(self.threads - 1, seconds)
 
     def _try(self, threads: int, seconds: float) -> None:
-        self._before, self._tried_from = seconds, self._threads
+        self._before, self._tried_from = seconds, self.threads
         self._use(threads)
 
     def _use(self, threads: int) -> None:
-        self._threads = threads
+        self.threads = threads
         torch.set_num_threads(threads)

@@ -145,7 +145,10 @@ def train(
         if recipe.network.learns == "head":
             return
     rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
+    pace = None
     with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
+        if seconds is not None:
+            pace = Pace()
         fit(
             state,
             dataset,
@@ -157,8 +160,9 @@ def train(
             validation=rows.validation,
             observer=observer,
             stop=stop,
-            pace=None if seconds is None else Pace(),
+            pace=pace,
         )
+    state.crowded_threads = None if pace is None or not pace.is_crowded else pace.threads
 
 
 class DisplayObserver:
