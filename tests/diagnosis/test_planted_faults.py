@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,17 @@ def test_nothing_is_found_where_nothing_is_wrong(network: str) -> None:
 )
 def test_a_planted_fault_is_named_first(fault: str, network: str, kind: str) -> None:
     assert found(fault, network)[:1] == (kind,)
+
+
+def test_a_clock_that_ran_out_is_no_early_stop() -> None:
+    """With a budget, a slower computer makes fewer steps than planned; the rate has fallen all the same."""
+    from benchmarks.diagnosis.faults import faults
+    from benchmarks.diagnosis.trials import healthy, run
+
+    planted = faults()["stopped"]
+    evidence = run(planted.plant(healthy("generated", "dense", 1), planted.STRENGTHS[-1]))
+    assert "stopped_too_early" in {finding.kind for finding in examine(evidence)}
+    assert "stopped_too_early" not in {finding.kind for finding in examine(replace(evidence, status="finished"))}
 
 
 @pytest.mark.slow
