@@ -106,13 +106,13 @@ def test_the_history_is_written_even_when_the_training_fails(world: World) -> No
     assert world.rows_on_disk == 2
 
 
-def test_checkpoints_come_now_and_then(world: World) -> None:
+def test_checkpoints_come_now_and_then_between_rows_too(world: World) -> None:
     with world.recorder:
-        for _ in range(50):
+        for _ in range(11):
+            Time.now += 4
             world.step()
-            Time.now += 1
-            world.row()
-    assert world.saved == [20, 40]
+        # After 20 and 40 seconds: the fifth step and the tenth.
+        assert world.saved == [5, 10]
 
 
 def test_a_stop_saves_the_state_once_and_nothing_after_it(world: World) -> None:
