@@ -2,7 +2,7 @@
 
 The GNU C library returns large blocks to the system as soon as they are free, and gets them anew, page by page, each
 page cleared, when the next step asks for the same sizes again. For small networks, which move much memory for little
-arithmetic, that is a third of a training step (``benchmarks/2026-11-25.md``).
+arithmetic, that is a quarter of a training step and more (``benchmarks/2026-11-25.md``).
 """
 
 from __future__ import annotations
