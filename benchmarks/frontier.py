@@ -33,9 +33,9 @@ from rung.training.clocks import StepClock
 from rung.training.device import choose_device, measure_machine, set_threads
 from rung.training.loop import TrainingState, fit
 from rung.training.measure import network_size
-from rung.training.optimizers import Optimizers
-from rung.training.plan import build_model, choose_batch_size, choose_filter_rate
+from rung.training.plan import choose_batch_size, choose_filter_rate
 from rung.training.recipe import Recipe
+from rung.training.session import new_state
 
 RESULTS = Path(__file__).parent / "results"
 TABLE = Path(__file__).parents[1] / "src" / "rung" / "training" / "frontier.json"
@@ -73,8 +73,8 @@ def train_once(dataset: Dataset, recipe: Recipe, epochs: float, seed: int) -> di
     """Train for a number of epochs and measure on the validation split with 1, 2 and 6 views."""
     device = choose_device()
     machine = measure_machine(device)
-    model = build_model(recipe, dataset, device, seed)
-    state = TrainingState(model, Optimizers(model.network, recipe))
+    state = new_state(recipe, dataset, device, seed)
+    model = state.model
     steps = max(1, round(epochs * (len(dataset.train) // recipe.batch_size)))
     start = time.monotonic()
     fit(

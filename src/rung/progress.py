@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from rung.budget import format_duration
+from rung.terminal import harmless
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -328,9 +329,6 @@ def _percent(fraction: float) -> str:
     return f"{100 * fraction:3.0f} %"
 
 
-# Names of files and classes come from other people; an escape sequence among them would steer the terminal.
-_CONTROL = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) != "\n"}
-
-
 def _harmless(text: str) -> str:
-    return text.translate(_CONTROL)
+    """Names of files and classes come from other people; a message may have lines of its own."""
+    return "\n".join(map(harmless, text.split("\n")))

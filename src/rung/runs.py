@@ -208,17 +208,9 @@ class Run:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Keep the run from being trained by two processes at once.
-
-        Raises:
-            RunError: another process is at it.
-        """
-        with exclusive(self.path / _LOCK, timeout=0.0) as held:
-            if not held:
-                raise RunError(f"{self.path} is being trained by another process; wait for it, or stop it first")
-            yield
+    def exclusively(self) -> contextlib.AbstractContextManager[None]:
+        """Keep the run from being trained by two processes at once; see :func:`exclusively`."""
+        return exclusively(self.path)
 
     def update(self, **changes: Any) -> None:
         """Set top-level keys of ``run.json``."""
@@ -261,6 +253,19 @@ class Run:
 
     def write_bytes(self, name: str, content: bytes) -> None:
         self._files.write(name, content)
+
+
+@contextlib.contextmanager
+def exclusively(path: Path) -> Iterator[None]:
+    """Keep the run in a folder from being trained by two processes at once, whatever the folder holds so far.
+
+    Raises:
+        RunError: another process is at it.
+    """
+    with exclusive(path / _LOCK, timeout=0.0) as held:
+        if not held:
+            raise RunError(f"{path} is being trained by another process; wait for it, or stop it first")
+        yield
 
 
 def _new_folder(stem: Path) -> Path:

@@ -12,9 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from rung import __version__
-from rung.data.seeds import check_seed
-from rung.data.terminal import harmless
 from rung.errors import RungError, UsageError
+from rung.seeds import check_seed
+from rung.terminal import harmless
 
 # The budget runs from pressing Enter. The interpreter's start is before the first line of Python that can
 # look at a clock, but it shows as processor time.

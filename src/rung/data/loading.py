@@ -17,11 +17,11 @@ from rung.data.decoding import Decoded, decode
 from rung.data.labels import few
 from rung.data.lists import Listed
 from rung.data.resolve import find_source
-from rung.data.seeds import check_seed
 from rung.data.source import SPLITS, DataSummary, Size, Source
 from rung.data.splits import Rows, check_classes, cut, val_size
 from rung.errors import DataError, UsageError
 from rung.progress import Progress, silent
+from rung.seeds import check_seed
 
 LARGEST_KEPT = 256
 """Images of one common size keep it up to this height and width, where no size is asked for."""

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from rung.data.dataset import Dataset, Images, Labels, Split
-from rung.data.seeds import check_seed
 from rung.evaluation.intervals import wilson
+from rung.seeds import check_seed
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

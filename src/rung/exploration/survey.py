@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 from rung.data.dataset import Dataset, Split
 from rung.data.duplicates import Duplicates, find_duplicates
-from rung.data.seeds import check_seed
 from rung.data.source import Source
 from rung.exploration.originals import Originals, look_at_originals
 from rung.exploration.plane import POINTS, lay_out, principal_components
 from rung.exploration.statistics import PixelStatistics, class_counts, pixel_statistics
 from rung.exploration.suspicion import Suspicious, conspicuous, outliers
 from rung.progress import Progress, silent
+from rung.seeds import check_seed
 
 LISTED = 1000
 """Pairs and suspicious images that the summary names, at most."""

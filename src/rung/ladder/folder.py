@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 CLIMB = "climb.json"
 RUNGS = "rungs"
-LOCK = ".lock"  # of the climb, and of each of its runs
+_LOCK = ".lock"
 
 
 class Climb:
@@ -83,7 +83,7 @@ class Climb:
         Raises:
             RunError: another process is at it, or ``climb.json`` is damaged.
         """
-        with exclusive(self.path / LOCK, timeout=0.0) as held:
+        with exclusive(self.path / _LOCK, timeout=0.0) as held:
             if not held:
                 raise RunError(f"{self.path} is being climbed by another process; wait for it, or stop it first")
             self.info = self._read()
@@ -119,9 +119,11 @@ class Climb:
         Raises:
             RunError: one is damaged.
         """
+        from rung.training.checkpoint import checkpoints
+
         done = {self.path / entry["path"] for entry in self.entries(name)}
         folders = sorted(self.folder_of(name, 0).parent.glob(f"{_stem(name)}-seed*"))
-        return [Run(path) for path in folders if path not in done and any((path / CHECKPOINT).glob("*.safetensors"))]
+        return [Run(path) for path in folders if path not in done and checkpoints(path / CHECKPOINT)]
 
     def entries(self, name: str | None = None) -> list[dict[str, Any]]:
         """What ``climb.json`` says about the finished runs, of one step or of all."""

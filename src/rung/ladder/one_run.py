@@ -13,7 +13,7 @@ from rung.diagnosis import write_findings
 from rung.errors import RunError
 from rung.evaluation.calibration import at_temperature
 from rung.ladder.allocation import has_come_to_its_end
-from rung.ladder.folder import LOCK, Climb
+from rung.ladder.folder import Climb
 from rung.ladder.showing import Shown
 from rung.ladder.steps import Step
 from rung.pipeline.description import describe
@@ -21,8 +21,7 @@ from rung.pipeline.settings import check_settings
 from rung.pipeline.stages import keep_trained, start_or_load, train_and_record
 from rung.pipeline.training import usual_speed
 from rung.progress import TrainingDisplay
-from rung.runs import CHECKPOINT, RUN, Run
-from rung.storage import exclusive
+from rung.runs import CHECKPOINT, RUN, Run, exclusively
 from rung.training.checkpoint import checkpoints
 from rung.training.clocks import Clock, StepClock, TimeClock
 from rung.training.plan import Plan
@@ -102,9 +101,8 @@ class Trainer:
     def _clear(self, path: Path) -> None:
         """Take away what a run left that never came to a checkpoint, unless `rung train --resume` is at it."""
         if path.exists():
-            with exclusive(path / LOCK, timeout=0.0) as held:
-                if not held:
-                    raise RunError(f"{path} is being trained by another process; wait for it, or stop it first")
+            with exclusively(path):
+                pass  # Windows takes no file away that is locked.
             shutil.rmtree(path, ignore_errors=True)
 
     def _train(self, run: Run, step: Step, plan: Plan, seed: int, resumed: bool) -> dict[str, Any] | None:

@@ -8,9 +8,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rung.budget import parse_duration
-from rung.data.seeds import check_seed
 from rung.errors import RunError, UsageError
 from rung.runs import EXCLUDED, RUN, Run
+from rung.seeds import check_seed
 from rung.shell import command_line
 
 # Seconds, where neither a budget nor a number of epochs is given.

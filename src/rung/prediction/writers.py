@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from rung.data.lists import escape
-from rung.data.terminal import harmless
 from rung.errors import RunError, UsageError
 from rung.prediction.predicting import Prediction, shown
+from rung.terminal import harmless
 
 _ROWS = 4096  # of a row group of Parquet
 _WIDEST = 28  # characters of a class name in the table

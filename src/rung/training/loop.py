@@ -150,8 +150,6 @@ def fit(
     classes = len(dataset.classes)
     if not state.window.steps:
         state.window = Window()  # Its time begins now.
-    if not state.best:
-        state.keep_if_best(state.best_accuracy)  # There must be something to retreat to.
     model.train()
     started = time.monotonic() - state.seconds
     # However little time there is, one step is made, so that there is something to evaluate.

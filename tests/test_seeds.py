@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from rung.data import Dataset, find_source
-from rung.data.seeds import MOST, check_seed
 from rung.diagnosis.look import look_at
 from rung.errors import UsageError
 from rung.exploration.survey import survey
+from rung.seeds import MOST, check_seed
 
 
 @pytest.mark.parametrize("seed", [-1, MOST + 1, 2**64])

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rung.data.terminal import harmless
+from rung.terminal import harmless
 
 
 def test_nothing_steers_the_terminal_and_everything_else_stays() -> None:
