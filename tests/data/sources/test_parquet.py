@@ -203,6 +203,12 @@ def test_damaged_pages_are_named(images: list[bytes | None], tmp_path: Path) -> 
         load(path)
 
 
+def test_a_file_whose_statistics_end_pyarrow() -> None:
+    """Found by benchmarks/fuzz.py: looking up a column chunk of this file terminated the whole process."""
+    with pytest.raises(DataError, match=r"histogram\.parquet is damaged"):
+        load(Path(__file__).parent / "damaged" / "histogram.parquet")
+
+
 def test_column_names_that_are_no_text(images: list[bytes | None], tmp_path: Path) -> None:
     path = write(tmp_path / "some.parquet", images, LABELS)
     path.write_bytes(path.read_bytes().replace(b"label", b"la\xff\xffl"))

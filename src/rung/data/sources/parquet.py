@@ -212,21 +212,22 @@ def _read(
         if missing:
             raise DataError(f"{file} has no column {missing[0]!r}, unlike the first file of the data set")
         try:
-            rows = min(rows, _rows_that_fit(opened.metadata, columns, groups))
+            rows = min(rows, _rows_that_fit(opened.metadata, groups))
             yield from opened.iter_batches(rows, columns=columns, row_groups=groups)
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{file} is damaged: {_line(error)}; get it again") from error
 
 
-def _rows_that_fit(metadata: Any, columns: list[str], groups: list[int] | None) -> int:
-    """How many rows have about ``_BATCH_BYTES`` bytes, by the row group whose rows are the largest."""
+def _rows_that_fit(metadata: Any, groups: list[int] | None) -> int:
+    """How many rows have about ``_BATCH_BYTES`` bytes, by the row group whose rows are the largest.
+
+    All columns count. Those that are asked for could be told by ``group.column(…)``, but there pyarrow lets a damaged
+    file's C++ exception through, which ends the process.
+    """
     widest = 1.0
     for number in range(metadata.num_row_groups) if groups is None else groups:
         group = metadata.row_group(number)
-        chunks = (group.column(place) for place in range(group.num_columns))
-        # A column of structs is stored as image.bytes and image.path.
-        wanted = (chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns)
-        widest = max(widest, sum(chunk.total_uncompressed_size for chunk in wanted) / max(1, group.num_rows))
+        widest = max(widest, group.total_byte_size / max(1, group.num_rows))
     return max(1, int(_BATCH_BYTES / widest))
 
 
