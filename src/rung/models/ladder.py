@@ -42,7 +42,7 @@ class NaiveConfig:
 
     name: ClassVar[str] = "naive"
 
-    filters: int = 16
+    filters: int = 8
     hidden: int = 128
 
     def build(self, image_size: Size, channels: int, classes: int) -> nn.Module:
