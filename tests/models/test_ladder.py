@@ -50,7 +50,7 @@ def test_naive_has_most_of_the_weights_in_one_dense_layer() -> None:
     network = NaiveConfig().build((32, 32), 3, 10)
     counts = sorted(p.numel() for p in network.parameters())
     assert counts[-1] > 0.9 * sum(counts)
-    assert sum(counts) > 5 * sum(p.numel() for p in StagesConfig().build((32, 32), 3, 10).parameters())
+    assert sum(counts) > 3 * sum(p.numel() for p in StagesConfig().build((32, 32), 3, 10).parameters())
 
 
 def test_a_dense_layer_is_bounded() -> None:
