@@ -145,7 +145,19 @@ def until_it_trains(process: subprocess.Popen[str], run: Path) -> None:
 
 
 def start(run: Path) -> subprocess.Popen[str]:
-    arguments = ["train", "digits", "--rung", "pooled", "--epochs", "300", "--threads", "1", "--out", str(run), "--json"]
+    arguments = [
+        "train",
+        "digits",
+        "--rung",
+        "pooled",
+        "--epochs",
+        "300",
+        "--threads",
+        "1",
+        "--out",
+        str(run),
+        "--json",
+    ]
     return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from rung.errors import RungError, UsageError
 from rung.export import exporting
@@ -50,6 +52,11 @@ def test_eight_bits_tell_what_they_cost(run: Run) -> None:
     low, high = made.change.interval
     assert low <= made.change.difference <= high
     assert made.change.after == pytest.approx(made.change.before + made.change.difference)
+    weights = [numpy_helper.to_array(each) for each in onnx.load(made.path).graph.initializer]
+    whole = [values for values in weights if values.dtype == np.int8 and values.ndim == 4]
+    # Of eight bits, sums of products overflow on processors without VNNI: a model that had 79 % then had 34 %.
+    assert len(whole) == 6 and all(np.abs(values.astype(int)).max() <= 64 for values in whole)
+    assert made.change.difference > -0.2
     assert {answer.dtype.name for answer in [answers(made.path)(np.zeros((2, 16, 16, 3), np.uint8))]} == {"float32"}
 
 

@@ -35,6 +35,15 @@ def test_normalisations_go_into_the_convolutions_before_them() -> None:
     assert all(weights.dtype == "float32" for step in found for weights in step.weights.values())
 
 
+def test_a_relu_comes_before_the_pooling_in_front_of_it() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    found = operations(network)
+    assert [step.kind for step in found] == ["convolution", "relu", "max pooling", "convolution"]
+    for step, before in zip(found[1:], found, strict=False):
+        assert step.inputs == (before.name,)
+    assert found[2].options["kernel"] == (2, 2)
+
+
 def test_a_negative_scale_does_not_pass_a_maximum() -> None:
     network = settle(nn.Sequential(nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.BatchNorm2d(4)))
     network[2].weight.data[1] = -1

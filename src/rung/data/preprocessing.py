@@ -6,9 +6,11 @@ image that was treated differently from those it learned from.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,16 +121,9 @@ class Unusable(Exception):
 
 
 def read_pixels(content: bytes | Path, size: tuple[int, int], channels: int) -> Images:
-    """:func:`read_image`, but raises :class:`Unusable` without a file name.
-
-    Pillow's readers raise almost any exception on damaged files (SyntaxError, struct.error, KeyError …), so
-    all of them mean the same here.
-    """
-    try:
-        with _opened(content) as image:
-            return prepare(image, size, channels)
-    except Exception as error:
-        raise Unusable(_reason(error)) from error
+    """:func:`read_image`, but raises :class:`Unusable` without a file name."""
+    with open_image(content) as image:
+        return prepare(image, size, channels)
 
 
 def read_header(content: bytes | Path) -> Header:
@@ -137,13 +132,27 @@ def read_header(content: bytes | Path) -> Header:
     Raises:
         Unusable: it is not an image, or has more than 100 million pixels.
     """
+    with open_image(content) as image:
+        width, height = image.size
+        if _rotation(image, decode=False) in _SIDEWAYS:
+            width, height = height, width
+        return Header(height, width, image.mode in _GREY_MODES or (image.mode == "P" and _grey_palette(image)))
+
+
+@contextlib.contextmanager
+def open_image(content: bytes | Path) -> Iterator[Image.Image]:
+    """An image for :func:`prepare`, whose pixels are not decoded yet.
+
+    Pillow's readers raise almost any exception on damaged files (SyntaxError, struct.error, KeyError …), so
+    all of them mean the same inside this context: Unusable.
+
+    Raises:
+        Unusable: it is not an image, is damaged, or has more than 100 million pixels.
+    """
     try:
         with _opened(content) as image:
             _refuse_bomb(image)
-            width, height = image.size
-            if _rotation(image) in _SIDEWAYS:
-                width, height = height, width
-            return Header(height, width, image.mode in _GREY_MODES or (image.mode == "P" and _grey_palette(image)))
+            yield image
     except Exception as error:
         raise Unusable(_reason(error)) from error
 
@@ -187,12 +196,16 @@ _TRANSPOSE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}
 _SIDEWAYS = frozenset({5, 4, 6, 2})
 
 
-def _rotation(image: Image.Image) -> Any:
-    """The ``Image.Transpose`` that sets the image upright, or None."""
+def _rotation(image: Image.Image, *, decode: bool = True) -> Any:
+    """The ``Image.Transpose`` that sets the image upright, or None.
+
+    A PNG may say so behind its pixels, which Pillow decodes to get there: ``decode`` is whether it may.
+    """
     from PIL import Image
 
     try:
-        turned = _TRANSPOSE.get(image.getexif().get(_ORIENTATION, 1))
+        exif = image.getexif() if decode else Image.Image.getexif(image)
+        turned = _TRANSPOSE.get(exif.get(_ORIENTATION, 1))
     except Exception:  # Damaged EXIF data says nothing about the pixels.
         return None
     return None if turned is None else Image.Transpose(turned)

@@ -80,7 +80,7 @@ def operations(network: nn.Module) -> list[Operation]:
             names[node.name] = operation if isinstance(operation, str) else operation.name
             if isinstance(operation, Operation):
                 found.append(operation)
-    return _fold(found)
+    return _relu_before_pooling(_fold(found))
 
 
 class _Tracer(torch.fx.Tracer):
@@ -298,3 +298,22 @@ def _fold(found: list[Operation]) -> list[Operation]:
         for operation in folded
         if operation is not None
     ]
+
+
+def _relu_before_pooling(found: list[Operation]) -> list[Operation]:
+    """Swap every max pooling with the ReLU behind it, which changes no number.
+
+    Engines compute a ReLU as a part of the convolution before it, and a maximum of 8-bit numbers only where nothing
+    changes their scale behind it.
+    """
+    places = {operation.name: place for place, operation in enumerate(found)}
+    users = [name for operation in found for name in operation.inputs]
+    swapped = list(found)
+    for place, relu in enumerate(found):
+        source = places.get(relu.inputs[0])
+        if relu.kind in ("relu", "relu6") and source is not None:
+            pooling = found[source]
+            if pooling.kind == "max pooling" and users.count(pooling.name) == 1:
+                swapped[source] = dataclasses.replace(pooling, kind=relu.kind, options={})
+                swapped[place] = dataclasses.replace(relu, kind=pooling.kind, options=pooling.options)
+    return swapped

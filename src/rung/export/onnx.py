@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rung import __version__
-from rung.export.graph import INPUT, Operation, operations
+from rung.export.graph import INPUT, Operation, Weights, operations
 from rung.export.needs import need
 from rung.export.target import Answers, Target
 from rung.models.classifier import Classifier, view_weights
@@ -84,8 +85,16 @@ def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = Fal
     channels, classes = json.loads(about["channels"]), len(json.loads(about["classes"]))
     graph = _Graph()
     weights = view_weights(model.views, (height, width))
-    _views(graph, model, len(weights), (height, width))
+    pixels = _views(graph, len(weights), (height, width))
     steps = operations(model.network)
+    mean, std = model.mean.cpu().numpy(), model.std.cpu().numpy()
+    first = steps[0]
+    if first.kind == "convolution" and first.options["padding"] == (0, 0) and first.options["groups"] == 1:
+        # It normalises, too: without padding, every number that it sees is a pixel's.
+        steps[0] = dataclasses.replace(first, inputs=(pixels,), weights=_on_pixels(first.weights, mean, std))
+    else:
+        centred = graph.node("Sub", [pixels, graph.constant(mean[:, None, None])])
+        graph.node("Div", [centred, graph.constant(std[:, None, None])], INPUT)
     for step in steps:
         _OPERATIONS[step.kind](graph, step)
     logits = _averaged(graph, steps[-1].name, classes, weights)
@@ -140,30 +149,41 @@ class _Graph:
         return name
 
 
-def _views(graph: _Graph, model: Classifier, count: int, size: tuple[int, int]) -> None:
-    """Normalise the images and lay their views one after the other along the batch, as :data:`INPUT`."""
+def _on_pixels(weights: dict[str, Weights], mean: Weights, std: Weights) -> dict[str, Weights]:
+    """The weights of a convolution of pixels that gives what ``weights`` give of normalised ones."""
+    filters = weights["weight"].astype(np.float64) / std[None, :, None, None]
+    bias = weights["bias"] - np.einsum("oihw,i->o", filters, mean.astype(np.float64))
+    return {"weight": filters.astype(np.float32), "bias": bias.astype(np.float32)}
+
+
+def _views(graph: _Graph, count: int, size: tuple[int, int]) -> str:
+    """The views of the images one after the other along the batch, float32 (views · N, C, H, W), 0 to 255."""
     from onnx import TensorProto
 
-    pixels = graph.node("Cast", [IMAGES], to=TensorProto.FLOAT)
-    centred = graph.node("Sub", [pixels, graph.constant(model.mean.cpu().numpy())])
-    scaled = graph.node("Div", [centred, graph.constant(model.std.cpu().numpy())])
-    if count == 1:
-        graph.node("Transpose", [scaled], INPUT, perm=[0, 3, 1, 2])
-        return
-    upright = graph.node("Transpose", [scaled], perm=[0, 3, 1, 2])
-    # From the last column backwards to beyond the first.
-    backwards = [graph.constant(np.array([value], np.int64)) for value in (-1, np.iinfo(np.int64).min, 3, -1)]
-    views = []
-    for side in (upright, graph.node("Slice", [upright, *backwards])):
-        views.append(side)
-        if count == 6:
-            around = graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
-            padded = graph.node("Pad", [side, around], mode="reflect")
-            for corner in (0, 2):
-                first = graph.constant(np.array([corner, corner], np.int64))
-                behind = graph.constant(np.array([corner + size[0], corner + size[1]], np.int64))
-                views.append(graph.node("Slice", [padded, first, behind, graph.constant(np.array([2, 3], np.int64))]))
-    graph.node("Concat", views, INPUT, axis=0)
+    upright = graph.node("Transpose", [IMAGES], perm=[0, 3, 1, 2])
+    pixels = upright
+    if count > 1:
+        # From the last column backwards to beyond the first.
+        backwards = [graph.constant(np.array([value], np.int64)) for value in (-1, np.iinfo(np.int64).min, 3, -1)]
+        views = []
+        for side in (upright, graph.node("Slice", [upright, *backwards])):
+            views.append(side)
+            if count == 6:
+                views += _shifted(graph, side, size)
+        pixels = graph.node("Concat", views, axis=0)
+    return graph.node("Cast", [pixels], to=TensorProto.FLOAT)
+
+
+def _shifted(graph: _Graph, side: str, size: tuple[int, int]) -> list[str]:
+    """Images (N, C, H, W) moved by a pixel along the diagonal, either way."""
+    around = graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    padded = graph.node("Pad", [side, around], mode="reflect")
+    found = []
+    for corner in (0, 2):
+        first = graph.constant(np.array([corner, corner], np.int64))
+        behind = graph.constant(np.array([corner + size[0], corner + size[1]], np.int64))
+        found.append(graph.node("Slice", [padded, first, behind, graph.constant(np.array([2, 3], np.int64))]))
+    return found
 
 
 def _averaged(graph: _Graph, rows: str, columns: int, weights: tuple[float, ...]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rung import __version__
 from rung.serving import metrics as numbers
@@ -27,6 +28,8 @@ from rung.serving.v2 import v2_router
 
 TOP = 5  # classes named for an image, unless the request asks for more or fewer
 MOST_EXAMPLES = 48
+
+Answering = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(
@@ -65,20 +68,55 @@ def build_app(
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _broken)
-    _add_answers(app, service)
+    predict = _add_answers(app, service)
     _add_examples(app, service)
     _add_pages(app, service, address)
     app.include_router(v2_router(service))
+    entrance: ASGIApp = ShortCut(app, {("POST", "/predict"): predict})
     if origins:
-        app.add_middleware(
-            CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["*"]
+        entrance = CORSMiddleware(
+            entrance, allow_origins=list(origins), allow_methods=["GET", "POST"], allow_headers=["*"]
         )
     paths = [path for path in (getattr(route, "path", "") for route in app.routes) if path]
     service.metrics.watch(paths, lambda: service.batcher.waiting, lambda: service.bodies.held)
-    return Guard(app, service.limits, service.metrics, token=token, hosts=hosts, origins=origins)
+    return Guard(entrance, service.limits, service.metrics, token=token, hosts=hosts, origins=origins)
 
 
-def _add_answers(app: FastAPI, service: Service) -> None:
+class ShortCut:
+    """ASGI middleware that hands the busiest addresses straight to their functions.
+
+    FastAPI's way there, through six layers for what these functions do themselves, takes a third of the time of a
+    request with one small image.
+
+    Args:
+        app: for all other requests.
+        functions: from a request to its answer, by method and path. They raise nothing but :class:`Refusal`
+            on purpose.
+    """
+
+    def __init__(self, app: ASGIApp, functions: Mapping[tuple[str, str], Answering]) -> None:
+        self._app = app
+        self._functions = functions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        function = self._functions.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
+        if function is None:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
+            response = await function(request)
+        except Refusal as refusal:
+            response = await _refused(request, refusal)
+        except Exception as error:
+            logging.getLogger("uvicorn.error").exception("a request failed")
+            response = await _broken(request, error)
+        await response(scope, receive, send)
+
+
+def _add_answers(app: FastAPI, service: Service) -> Answering:
+    """Returns the function behind ``POST /predict``."""
+
     @app.post("/predict", tags=["Classify"], summary="Classify images", responses=_REFUSALS, openapi_extra=_files(_TOP))
     async def predict(request: Request) -> Response:
         """One image or many, as the files of a form (`multipart/form-data`, any field name) or the bytes of one image
@@ -128,6 +166,8 @@ def _add_answers(app: FastAPI, service: Service) -> None:
     @app.get("/model", tags=["Operate"], summary="The model card")
     def model() -> dict[str, Any]:
         return model_card(service.run, service.predictor)
+
+    return predict
 
 
 def _add_examples(app: FastAPI, service: Service) -> None:

@@ -114,9 +114,10 @@ class Guard:
         headers = {name: value for name, value in scope["headers"] if name in _ASKED}
         if self._hosts is not None and _host(headers.get(b"host", b"")) not in self._hosts:
             raise Refusal(421, "this server does not answer under that name", close=True)
-        given = _digest(_given(headers.get(b"authorization", b"")))
-        if self._token is not None and not hmac.compare_digest(given, self._token) and not self._is_open(scope):
-            raise _Unauthorised()
+        if self._token is not None and not self._is_open(scope):
+            given = _digest(_given(headers.get(b"authorization", b"")))
+            if not hmac.compare_digest(given, self._token):
+                raise _Unauthorised()
         foreign = headers.get(b"sec-fetch-site") == b"cross-site" and scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if foreign and headers.get(b"origin", b"").decode("latin-1") not in self._origins:
             raise Refusal(403, "pages of other sites may not use this server", close=True)

@@ -58,7 +58,7 @@ class OnnxPredictor:
         except OSError as error:
             raise RunError(f"{run.path / MODEL} cannot be read: {error.strerror or error}") from error
         about = json.dumps([run.info.get("data"), run.info.get("recipe")], sort_keys=True).encode()
-        key = hashlib.sha256(b"1" + hashlib.sha256(weights).digest() + about).hexdigest()
+        key = hashlib.sha256(b"2" + hashlib.sha256(weights).digest() + about).hexdigest()
         try:
             return cls(run, _kept(run, key) or _made(run, key), threads)
         except (KeyError, TypeError, ValueError) as error:

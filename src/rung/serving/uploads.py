@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from rung.data.dataset import Images
-from rung.data.preprocessing import Unusable, read_header, read_pixels
+from rung.data.preprocessing import Unusable, open_image, prepare
+from rung.errors import DataError
 from rung.serving.limits import Limits
 from rung.serving.refusal import Refusal, busy
 
@@ -209,15 +210,14 @@ class Decoder:
 
     async def _one(self, content: bytes) -> Images | Unusable:
         try:
-            header = read_header(content)
-            pixels = header.width * header.height
-            if pixels > self._pixels:
-                return Unusable(
-                    f"it has {header.width} × {header.height} pixels; at most {self._pixels:,} are read here"
-                )
-            if len(content) <= SMALL and pixels <= SMALL:
-                return read_pixels(content, self._size, self._channels)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, read_pixels, content, self._size, self._channels)
+            with open_image(content) as image:
+                pixels = image.width * image.height
+                if pixels > self._pixels:
+                    size = f"{image.width} × {image.height}"
+                    raise DataError(f"it has {size} pixels; at most {self._pixels:,} are read here")
+                if len(content) <= SMALL and pixels <= SMALL:
+                    return prepare(image, self._size, self._channels)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, prepare, image, self._size, self._channels)
         except Unusable as error:
             return error
