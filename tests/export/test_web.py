@@ -18,6 +18,7 @@ from PIL import Image
 import rung
 from rung.data import prepare
 from rung.errors import DataError
+from rung.export import engine
 from rung.export.engine import web_engine
 from rung.export.exporting import export_run
 from rung.export.web import FOLDER, TARGET, packed
@@ -49,6 +50,16 @@ def web_page(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
         except DataError as error:
             pytest.skip(f"ONNX Runtime Web cannot be had: {error}")
         return export_run(trained, "web", out=tmp_path_factory.mktemp("exported") / "web").path / "index.html"
+
+
+def test_the_engine_that_came_with_the_package_is_taken_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_HERE", tmp_path)
+    folder = tmp_path / engine.NAME
+    folder.mkdir()
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+        (folder / name).write_bytes(name.encode())
+    found = web_engine(silent)
+    assert found.script == b"ort.wasm.bundle.min.mjs" and found.binary == b"ort-wasm-simd-threaded.wasm"
 
 
 def images(folder: Path) -> list[Path]:

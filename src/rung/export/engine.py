@@ -1,11 +1,12 @@
 """ONNX Runtime Web: what computes in the page of ``--to web``.
 
-Its package is 33 MB, of which a page needs 4, so rung does not carry it: it is taken from the npm registry when the
-first page is written, checked by the digest that npm publishes for this version, and kept in the cache.
+Wheels of rung bring it along (``setup.py``). Elsewhere it is taken from the npm registry when the first page is
+written, checked by the digest that npm publishes for this version, and kept in the cache.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from dataclasses import dataclass
@@ -17,16 +18,10 @@ from rung.data.names import Download, KnownData
 from rung.errors import DataError
 from rung.progress import Progress
 
-NAME, VERSION = "onnxruntime-web", "1.30.0"
-
-_ARCHIVE = Download(
-    f"{NAME}-{VERSION}.tgz",
-    (f"https://registry.npmjs.org/{NAME}/-/{NAME}-{VERSION}.tgz",),
-    "ab4cbe26baedba45d2cec05610c71c55fa97db92d19a8b171c5f8269126683ca"
-    "590a5cdc57bb2f35ce2b298de32f4d956fb42644c0ecd528a0a91e025c07ca61",
-    "sha512",
-)
-_SCRIPT, _BINARY = "package/dist/ort.wasm.bundle.min.mjs", "package/dist/ort-wasm-simd-threaded.wasm"
+_HERE = Path(__file__).parent
+_ABOUT: dict[str, str] = json.loads((_HERE / "engine.json").read_text(encoding="utf-8"))
+NAME, VERSION = _ABOUT["name"], _ABOUT["version"]
+_ARCHIVE = Download(f"{NAME}-{VERSION}.tgz", (_ABOUT["url"],), _ABOUT["sha512"], "sha512")
 
 
 @dataclass(frozen=True)
@@ -38,19 +33,22 @@ class Engine:
 
 
 def web_engine(progress: Progress) -> Engine:
-    """ONNX Runtime Web, from ``$RUNG_DATA/onnxruntime-web/``, the cache or the npm registry.
+    """ONNX Runtime Web, from the installed package, ``$RUNG_DATA/onnxruntime-web/``, the cache or the npm registry.
 
     Raises:
         DataError: it cannot be had, or is damaged. The message says which file to put where.
     """
+    names = _ABOUT["script"], _ABOUT["binary"]
+    bundled = _HERE / NAME
+    if all((bundled / name).is_file() for name in names):
+        return Engine(*((bundled / name).read_bytes() for name in names))
     archive = _place(progress) / _ARCHIVE.file
     try:
         with tarfile.open(archive) as inside:
-            found = {name: inside.extractfile(name) for name in (_SCRIPT, _BINARY)}
-            script, binary = (stream.read() if stream else b"" for stream in found.values())
+            found = [inside.extractfile(f"package/dist/{name}") for name in names]
+            return Engine(*(stream.read() if stream else b"" for stream in found))
     except (OSError, KeyError, tarfile.TarError) as error:
         raise DataError(f"{archive} is damaged; remove it, and it is fetched again") from error
-    return Engine(script, binary)
 
 
 def _place(progress: Progress) -> Path:
