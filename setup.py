@@ -1,4 +1,4 @@
-"""Everything about the package is in pyproject.toml. This adds a step to the building of wheels: the engine of web pages.
+"""All about the package is in pyproject.toml. This adds a step to the building of wheels: the engine of web pages.
 
 ONNX Runtime Web comes from the npm registry, at the version and with the digest in ``src/rung/export/engine.json``.
 Where it cannot be had (no network, or an editable installation, which builds nothing), ``rung export --to web``

@@ -2,10 +2,10 @@
 
     python benchmarks/engines.py RUN [--rounds 7]
 
-PyTorch as `rung predict` uses it, ONNX Runtime as it comes on the exported model, ONNX Runtime as `rung serve` sets it up
-(threads that do not spin), and the model with 8-bit numbers. All compute what the run promises: normalisation, every view of an image,
-calibration. The engines take turns, so that a computer that becomes slower becomes so for all; each row is a median
-over the rounds. Accuracies are those on the validation split of the run's data.
+PyTorch as `rung predict` uses it, ONNX Runtime as it comes on the exported model, ONNX Runtime as `rung serve` sets it
+up (threads that do not spin), and the model with 8-bit numbers. All compute what the run promises: normalisation, every
+view of an image, calibration. The engines take turns, so that a computer that becomes slower becomes so for all; each
+row is a median over the rounds. Accuracies are those on the validation split of the run's data.
 """
 
 from __future__ import annotations
