@@ -36,6 +36,15 @@ def cifar10() -> Any:
     return materialise(find_source("cifar10"), seed=0)
 
 
+def precision_here() -> str:
+    """What `rung train` computes with on this machine."""
+    import torch
+
+    from rung.training.device import measure_machine
+
+    return str(measure_machine(torch.device("cpu")).precision)
+
+
 def draw(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
     """Positions of ``each`` random images of every class."""
     random = np.random.default_rng((seed, each))
@@ -81,7 +90,7 @@ def loop(path: str, budget: float) -> None:
     import torch
     from torch.nn import functional as F
 
-    from rung.models.classifier import Classifier, predict
+    from rung.models.classifier import Classifier, autocast, predict
     from rung.models.pretrained import PretrainedConfig
 
     began = time.monotonic()
@@ -91,19 +100,20 @@ def loop(path: str, budget: float) -> None:
     network.initialise(images)
     model = Classifier(network, *network.normalisation())
     test = _Pixels(data["x_test"])
-    predict(model, _Pixels(data["x_test"][:50]), precision="bfloat16")
+    precision = precision_here()
+    predict(model, _Pixels(data["x_test"][:50]), precision=precision)
     start = time.monotonic()
-    predict(model, _Pixels(data["x_test"][:250]), precision="bfloat16")
+    predict(model, _Pixels(data["x_test"][:250]), precision=precision)
     judging = (time.monotonic() - start) * len(test) / 250 * 1.1
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     while time.monotonic() - began < budget - judging - 3:
         chosen = torch.randperm(len(images))[:32]
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast(torch.device("cpu"), precision):
             loss = F.cross_entropy(model(images[chosen]).float(), labels[chosen])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    answers = predict(model, test, precision="bfloat16").argmax(1)
+    answers = predict(model, test, precision=precision).argmax(1)
     print(json.dumps({"accuracy": float((answers == data["y_test"]).mean())}))
 
 
@@ -167,6 +177,7 @@ def tune(each: int, seed: int, side: int, rate: float, epochs: float, learns: st
     chosen = draw(data.train.labels, each, seed)
     data = replace(data, train=data.train.subset(chosen))
     validation = data.val.subset(np.arange(min(judged, len(data.val))))
+    precision = precision_here()
     for way, passes in (("head", 1.0), (learns, epochs)):
         recipe = Recipe(
             network=PretrainedConfig(side=side, learns=way),
@@ -184,10 +195,10 @@ def tune(each: int, seed: int, side: int, rate: float, epochs: float, learns: st
         clock = StepClock(total_steps(part, recipe, passes))
         observer = DisplayObserver()
         train(
-            state, part, recipe, clock, epochs=passes, seconds=None, seed=seed, precision="bfloat16", observer=observer
+            state, part, recipe, clock, epochs=passes, seconds=None, seed=seed, precision=precision, observer=observer
         )
         took = time.monotonic() - start
-        right = (predict(state.model, validation, precision="bfloat16").argmax(1) == validation.labels).mean()
+        right = (predict(state.model, validation, precision=precision).argmax(1) == validation.labels).mean()
         row = {"each": each, "seed": seed, "side": side, "rate": rate, "learns": way, "epochs": passes}
         print(json.dumps({**row, "validation": round(float(right), 4), "seconds": round(took, 1)}), flush=True)
 
@@ -204,10 +215,10 @@ def forecast(repeats: int, side: int) -> None:
 
     data = cifar10()
     pool = data.train.subset(draw(data.train.labels, 250, 0))
-    network = PretrainedConfig(side=side)
+    network, precision = PretrainedConfig(side=side), precision_here()
     state = new_state(Recipe(network=network), data, torch.device("cpu"), 0)
-    seen = features_of(state.model, pool, "bfloat16", mirrored=False)
-    unseen = features_of(state.model, data.val, "bfloat16", mirrored=False)
+    seen = features_of(state.model, pool, precision, mirrored=False)
+    unseen = features_of(state.model, data.val, precision, mirrored=False)
     widths = state.model.network.widths
     hits = []
     for repeat in range(repeats):

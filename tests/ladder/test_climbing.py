@@ -6,15 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rung
 from rung.errors import RunError, UsageError
-from rung.ladder import Climb, climb, climbing, resume
+from rung.ladder import Climb, climb, climbing, planning, resume, steps
 from rung.ladder.planning import Planning
 from rung.ladder.steps import Step
+from rung.models import backbones
 from rung.progress import SilentDisplay
-from rung.training.rungs import LADDER
+from rung.training.plan_pretrained import plan_pretrained
+from rung.training.rungs import LADDER, PRETRAINED
 
 NAMES = [step.name for step in LADDER]
 
@@ -161,3 +164,26 @@ def test_what_is_no_climb(tmp_path: Path) -> None:
 def test_the_command_that_does_the_same(finished: Climb) -> None:
     assert finished.info["command"].startswith("rung climb ")
     assert "--budget 180s" in finished.info["command"]
+
+
+@pytest.mark.skipif(not backbones.is_installed(), reason="rung[pretrained] is not installed")
+def test_a_pretrained_network_is_a_rung(
+    tmp_path: Path, small: None, pictures: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels, labels = pictures(60, 3, size=(32, 32), channels=3)
+    np.savez(tmp_path / "photos.npz", x=pixels, y=labels)
+
+    def anyhow(dataset: Any, probe: Any, machine: Any, mode: str, **options: Any) -> Any:
+        assert mode == "auto"
+        return plan_pretrained(dataset, probe, machine, "always", **options)
+
+    monkeypatch.setattr(planning, "plan_pretrained", anyhow)
+    monkeypatch.setattr(steps, "LADDER", LADDER[:1])
+    monkeypatch.setattr(steps, "RUNGS", (LADDER[0], PRETRAINED))
+    found = climb(tmp_path / "photos.npz", "3m", threads=1, out=tmp_path / "climb")
+    naive, top = found.steps
+    assert (naive.name, top.name, top.below, top.epochs) == ("naive", "pretrained", "naive", 1.0)
+    assert top.test_accuracy is not None
+    page = (found.path / "report.html").read_text(encoding="utf-8")
+    best = max(found.steps, key=lambda step: step.val_accuracy)
+    assert ("had learnt from 1.28 million photographs" in page) == (best.name == "pretrained")

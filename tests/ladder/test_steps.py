@@ -32,7 +32,8 @@ def finding(kind: str) -> Finding:
 def test_the_ladder_goes_up_one_by_one(dataset: Dataset) -> None:
     steps = ladder_steps(dataset, PROBE)
     assert [step.below for step in steps] == [None, *(step.name for step in steps[:-1])]
-    assert [step.recipe is None for step in steps] == [False] * 8 + [True]
+    assert [step.recipe is None for step in steps] == [False] * 8 + [True, True]
+    assert [step.name for step in steps[-2:]] == ["modern", "pretrained"]
 
 
 def test_every_ablation_changes_the_recipe_and_still_makes_a_network() -> None:

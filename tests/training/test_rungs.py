@@ -57,6 +57,7 @@ def test_every_rung_comes_back_from_json_and_learns(
 
 def test_names_and_rounds() -> None:
     assert [rung.name for rung in LADDER][0::8] == ["naive", "modern"]
+    assert rung_named("pretrained").add is None
     with pytest.raises(UsageError, match="there is no rung 'top'; the ladder has naive, deep"):
         rung_named("top")
 

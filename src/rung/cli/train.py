@@ -35,7 +35,8 @@ def train(
         Path | None, typer.Option(help="CSV list of training and validation images to leave out.")
     ] = None,
     rung: Annotated[
-        str | None, typer.Option(help="A rung of the ladder, naive to modern, instead of the planner's choice.")
+        str | None,
+        typer.Option(help="A rung of the ladder, naive to modern or pretrained, instead of the planner's choice."),
     ] = None,
     rounds: Annotated[
         str | None,

@@ -14,7 +14,9 @@ from rung.ladder.allocation import run_seconds
 from rung.ladder.steps import Step, down_steps
 from rung.training.device import Machine
 from rung.training.plan import Plan, make_plan, plan_recipe
+from rung.training.plan_pretrained import plan_pretrained
 from rung.training.recipe import Recipe
+from rung.training.rungs import PRETRAINED
 
 # Around every training: weights, whitening, files, the diagnosis.
 RUN_SECONDS = 0.5
@@ -84,6 +86,11 @@ class Planning:
         each = plan.expected_seconds["training"] / plan.epochs
         # However late it is, something is trained.
         length = max(min(self.length, longest), LEAST_SHARE * self.length)
+        if step.name == PRETRAINED.name:
+            # Its features are computed once, however much time there is.
+            seconds = {**plan.expected_seconds, "start": 0.0, "report": 0.0}
+            why = (f"{step.name}: {step.idea}. {step.purpose}",)
+            return replace(plan, budget=None if self.epochs else length, expected_seconds=seconds, reasons=why)
         epochs = self.epochs or length / each
         return replace(
             plan,
@@ -105,6 +112,11 @@ class Planning:
     def _timed(self, step: Step) -> Plan | None:
         if step.name in self.measured:
             return self.measured[step.name]
+        if step.name == PRETRAINED.name:
+            plan = self._pretrained(step)
+            if plan is not None:
+                self.measured[step.name] = plan
+            return plan
         recipe = self.known(step.name) or step.recipe
         if recipe is None and step.change is not None:
             top = self._timed(down_steps()[0])
@@ -118,6 +130,15 @@ class Planning:
             plan = plan_recipe(recipe, self.dataset, self.machine, seconds=None, epochs=1.0, seed=self.seed)
         self.measured[step.name] = plan
         return plan
+
+    def _pretrained(self, step: Step) -> Plan | None:
+        """The plan of a start from a pretrained network, or None where a start from nothing promises more."""
+        # A climb that goes on has decided.
+        mode = "auto" if self.known(step.name) is None else "always"
+        seconds = 1.2 * self.length + RUN_SECONDS
+        return plan_pretrained(
+            self.dataset, self.probe, self.machine, mode, seconds=seconds, seed=self.seed, report_seconds=0.0
+        )
 
     def _planners_choice(self) -> Plan:
         """What `rung train` would do in the time of a run. That includes an evaluation, which is extra here."""

@@ -150,9 +150,9 @@ def results(climb: Climb) -> tuple[StepResult, ...]:
 
 def _remedies(name: str) -> tuple[str, ...]:
     """The kinds of findings that a step's idea is a remedy for."""
-    from rung.training.rungs import LADDER
+    from rung.training.rungs import RUNGS
 
-    return next((rung.remedies for rung in LADDER if rung.name == name), ())
+    return next((rung.remedies for rung in RUNGS if rung.name == name), ())
 
 
 def correct_on_val(run: Run) -> Correct:

@@ -11,7 +11,7 @@ from rung.data.probe import Probe
 from rung.diagnosis.finding import Finding
 from rung.training.ablations import ABLATIONS
 from rung.training.recipe import Recipe
-from rung.training.rungs import LADDER, Rung, compose
+from rung.training.rungs import LADDER, RUNGS, Rung, compose
 
 Mode = Literal["ladder", "auto", "down"]
 MODES: tuple[Mode, ...] = ("ladder", "auto", "down")
@@ -39,9 +39,9 @@ class Step:
 
 
 def ladder_steps(dataset: Dataset, probe: Probe) -> list[Step]:
-    """All rungs in their order, each compared with the one below it."""
-    names = [None, *(rung.name for rung in LADDER)]
-    return [_step(rung, below, rung.recipe(dataset, probe)) for rung, below in zip(LADDER, names, strict=False)]
+    """All rungs in their order, each compared with the one below it; whether the last is worth it, its plan tells."""
+    names = [None, *(rung.name for rung in RUNGS)]
+    return [_step(rung, below, rung.recipe(dataset, probe)) for rung, below in zip(RUNGS, names, strict=False)]
 
 
 def down_steps() -> list[Step]:

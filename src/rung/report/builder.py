@@ -12,7 +12,6 @@ from rung.data.dataset import Dataset
 from rung.diagnosis.finding import Finding
 from rung.errors import RunError
 from rung.evaluation.result import Evaluation
-from rung.models.backbones import ORIGINS
 from rung.report import charts, confusion, text, verdict
 from rung.report.evidence import chart_findings
 from rung.report.examples import Examples, Predictions, choose
@@ -93,7 +92,7 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         "expected": _expected(plan),
         **_stages(_part(plan, "expected_seconds"), timings),
         "data_rows": _data_rows(data),
-        "stands_on": _stands_on(_part(info, "recipe")),
+        "stands_on": verdict.stands_on(_part(info, "recipe")),
         "folds": _folds(_part(info, "folds")),
         "recipe": _flat(_part(info, "recipe")),
         "machine": _flat(_part(info, "hardware")),
@@ -118,15 +117,6 @@ def _folds(found: Mapping[str, Any]) -> str:
         )
     except (KeyError, TypeError, ValueError):
         return ""
-
-
-def _stands_on(recipe: Mapping[str, Any]) -> str:
-    """What a pretrained network had learnt from, a phrase; empty for one that began with nothing."""
-    network = _part(recipe, "network")
-    if network.get("name") != "pretrained":
-        return ""
-    name = str(network.get("backbone"))
-    return ORIGINS.get(name) or f"what {name} was trained on"
 
 
 def _part(info: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rung.report import charts
 from rung.report.architecture import Architecture, architecture
 from rung.report.page import render
 from rung.report.sprites import Sheet, make_sheet
+from rung.report.verdict import stands_on
 from rung.runs import REPORT, Run
 from rung.storage import write_atomically
 
@@ -101,6 +102,7 @@ def _context(climb: Climb, dataset: Dataset | None) -> dict[str, Any]:
         "data_info": data,
         "steps": steps,
         "best": ranked[0] if ranked else None,
+        "stands_on": stands_on(runs[ranked[0].name][0].info.get("recipe", {})) if ranked else "",
         "judged": judged,
         "summary": _summary(steps, climb.info["settings"]["mode"]),
         "staircase": _staircase(steps) if steps else None,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rung.evaluation.result import Evaluation
+from rung.models.backbones import ORIGINS
 from rung.report.text import count, percent, points
 
 OVERFITS, LEANS = 0.15, 0.05  # gap between training and validation accuracy
@@ -90,3 +94,12 @@ def _trust(evaluation: Evaluation) -> str:
     if excess < -error / 2:
         return f"it is right more often than it says, by {points(excess)} points on average"
     return f"its confidence is {points(error)} points off on average, sometimes too high and sometimes too low"
+
+
+def stands_on(recipe: Mapping[str, Any]) -> str:
+    """What the network of a recipe had learnt from before, a phrase; empty for one that began with nothing."""
+    network = recipe.get("network")
+    if not isinstance(network, dict) or network.get("name") != "pretrained":
+        return ""
+    name = str(network.get("backbone"))
+    return ORIGINS.get(name) or f"what {name} was trained on"

@@ -245,7 +245,7 @@ def plan_pretrained(
 def _reason(config: PretrainedConfig, images: int, scratch: float, expected: float, mode: str) -> str:
     knows = f"It starts from a network that knows {backbone(config.backbone).origin}"
     if mode == "always":
-        return f"{knows}, as --pretrained always asks."
+        return f"{knows}, as was asked."
     return (
         f"{knows}: {images:,} images of CIFAR-10 alone teach enough in two minutes to get about "
         f"{1 - scratch:.0%} right, and with that knowledge about {1 - expected:.0%}."

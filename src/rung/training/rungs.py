@@ -27,7 +27,7 @@ class Rung:
         purpose: what that is supposed to do, a sentence.
         remedies: kinds of findings (see :class:`rung.diagnosis.Finding`) that the idea may help against.
         needs: rungs that must be below it for the idea to make sense.
-        add: puts the idea into the recipe of the rung below; None for the top, which the planner makes.
+        add: puts the idea into the recipe of the rung below; None where the planner makes all of the recipe.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Rung:
     add: Callable[[Recipe, Dataset, Probe], Recipe] | None
 
     def recipe(self, dataset: Dataset, probe: Probe) -> Recipe | None:
-        """How it is trained on some data, with all the ideas below it; None for the top."""
+        """How it is trained on some data, with all the ideas below it; None where that is left to the planner."""
         if self.add is None:
             return None
         names = [rung.name for rung in LADDER]
@@ -186,6 +186,17 @@ LADDER: tuple[Rung, ...] = (
     ),
 )
 
+# On top of the ladder where it is worth it: few photographs, and the extra `pretrained` is installed.
+PRETRAINED = Rung(
+    "pretrained",
+    "a network that has learnt from 1.28 million photographs of ImageNet, with a last layer of one's own",
+    "A few hundred pictures do not hold most of what there is to know about pictures; this network knows it already.",
+    ("too_few_images", "overfitting"),
+    (),
+    None,
+)
+RUNGS = (*LADDER, PRETRAINED)
+
 
 def rung_named(name: str) -> Rung:
     """The rung of that name.
@@ -193,10 +204,10 @@ def rung_named(name: str) -> Rung:
     Raises:
         UsageError: there is none.
     """
-    for rung in LADDER:
+    for rung in RUNGS:
         if rung.name == name:
             return rung
-    raise UsageError(f"there is no rung {name!r}; the ladder has {', '.join(rung.name for rung in LADDER)}")
+    raise UsageError(f"there is no rung {name!r}; the ladder has {', '.join(rung.name for rung in RUNGS)}")
 
 
 def rung_recipe(

@@ -11,6 +11,7 @@ import torch
 
 from rung.data.dataset import Dataset
 from rung.data.probe import probe
+from rung.errors import UsageError
 from rung.models.pretrained import PretrainedConfig
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.training.adjustments import Adjustments
@@ -25,7 +26,7 @@ from rung.training.plan import REPORT_SECONDS, Plan, build_model, make_plan, pla
 from rung.training.plan_pretrained import hint, plan_pretrained
 from rung.training.recipe import Recipe
 from rung.training.rows import choose_rows
-from rung.training.rungs import rung_recipe
+from rung.training.rungs import PRETRAINED, rung_recipe
 
 # Seconds between two reports of a step to a display.
 _SHOWN = 0.25
@@ -76,8 +77,11 @@ def plan_training(
         return {"seconds": None if seconds is None else seconds - passed, "spent": spent + passed, **given}
 
     if recipe is None:
-        if rung is None and not adjustments:
-            started = plan_pretrained(dataset, look, machine, pretrained, folds=folds, **timed())
+        if rung == PRETRAINED.name and (adjustments or pretrained == "never"):
+            raise UsageError(f"the rung {rung} is a network that exists already; leave out the other changes")
+        if rung in (None, PRETRAINED.name) and not adjustments:
+            mode = pretrained if rung is None else "always"
+            started = plan_pretrained(dataset, look, machine, mode, folds=folds, **timed())
             if started is not None:
                 return started
         plan = make_plan(dataset, look, machine, **timed())
@@ -100,7 +104,9 @@ def new_state(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int)
 
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
-    """Batches in one pass over the training split, at least 1."""
+    """Batches in one pass over the training split, at least 1; a head on fixed features is fitted in a single one."""
+    if isinstance(recipe.network, PretrainedConfig) and recipe.network.learns == "head":
+        return 1
     return max(1, len(dataset.train) // recipe.batch_size)
 
 
