@@ -18,8 +18,9 @@ from rung.models.pretrained import PretrainedNetwork
 # What the sum of the squared weights is divided by, as a logistic regression's C: from strong to weak regularisation.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 FOLDS = 5
-# Images beyond which the regularisation is chosen on so many of them: it hardly matters then.
-CHOOSING = 2500
+# Images beyond which the regularisation is chosen on so many of them. Of 2,250 images of CIFAR-10, 600 chose the strength
+# that all of them choose, in a third of the time.
+CHOOSING = 600
 # Images beyond which the two sides of each are averaged instead of learnt from apart.
 APART = 5000
 _ITERATIONS = 40
@@ -178,32 +179,36 @@ def fit_with(features: Features, classes: int, widths: Sequence[int], strengths:
         turn = torch.linalg.qr(inputs.T).Q
         inputs = inputs @ turn
     inputs = torch.cat([inputs, torch.ones(len(rows), 1)], 1)
-    weights = torch.zeros(inputs.shape[1], classes)
+    weights = torch.zeros(classes, inputs.shape[1])
     heads = []
     for strength in strengths:
         weights = _minimised(inputs, labels, weights, 1 / (strength * len(rows)))
-        weight = (weights[:-1] if turn is None else turn @ weights[:-1]) / scale[:, None]
-        heads.append(Head(weight.T.contiguous(), weights[-1] - mean @ weight, strength))
+        weight = (weights[:, :-1] if turn is None else weights[:, :-1] @ turn.T) / scale
+        heads.append(Head(weight.contiguous(), weights[:, -1] - weight @ mean, strength))
     return heads
 
 
 def _minimised(inputs: Tensor, labels: Tensor, weights: Tensor, penalty: float) -> Tensor:
     """The weights with the least cross-entropy plus half the penalty times their squares, by L-BFGS.
 
-    The last row of ``weights``, where the search starts, is the bias, which is not penalised.
+    The last column of ``weights`` (classes, D + 1), where the search starts, is the bias, which is not penalised. Rows
+    are classes because products of a tall matrix with a few columns take up to ten times as long as these.
     """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     def loss(values: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         current = torch.from_numpy(values).float().view(weights.shape)
-        shares = (inputs @ current).log_softmax(1)
+        shares = F.linear(inputs, current).log_softmax(1)
         error = shares.exp()
         error[torch.arange(len(labels)), labels] -= 1
-        gradient = inputs.T @ error / len(labels)
-        gradient[:-1] += penalty * current[:-1]
-        value = F.nll_loss(shares, labels) + 0.5 * penalty * (current[:-1] ** 2).sum()
+        gradient = error.T.contiguous() @ inputs / len(labels)
+        gradient[:, :-1] += penalty * current[:, :-1]
+        value = F.nll_loss(shares, labels) + 0.5 * penalty * (current[:, :-1] ** 2).sum()
         return float(value), gradient.double().flatten().numpy()
 
     start = weights.double().flatten().numpy()
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": 1e-5})
+    # scipy's own threads wait for work by spinning, on the cores that torch's threads need: three times as slow.
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS, "gtol": 1e-5})
     return torch.from_numpy(found.x).float().view(weights.shape)

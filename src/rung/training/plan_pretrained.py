@@ -18,6 +18,7 @@ from rung.models.backbones import LITE0, backbone, is_installed
 from rung.models.classifier import Classifier, predict
 from rung.models.pretrained import PretrainedConfig
 from rung.training.device import Machine, fastest_seconds
+from rung.training.head import CHOOSING
 from rung.training.measure import network_size
 from rung.training.plan import (
     REPORT_SECONDS,
@@ -152,16 +153,17 @@ def plan_pretrained(
         return None
     augmentation, why = choose_augmentation(dataset, probe)
     forward = _forward_seconds(dataset, machine) / TRIAL_SIDE**2
-    sides = 2 if augmentation.flip else 1
+    sides, classes = 2 if augmentation.flip else 1, len(dataset.classes)
 
     def cost(side: int, views: int, passes: float) -> tuple[float, float]:
         """Seconds of training and of evaluation; ``passes`` are epochs of fine-tuning."""
         each = forward * side**2
-        head = images * sides * each + 1.0 + images / 500
+        head = images * sides * each + head_seconds(images, classes)
         judging = evaluation_seconds(dataset, views, each)
         if folds is not None:
             everything = sum(map(len, dataset.splits))
-            judging += everything * sides * each + folds * (1.0 + everything / 500)
+            # Each part is answered by a head of its own, and three smaller ones tell how it grows with its images.
+            judging += everything * sides * each + 2 * folds * head_seconds(everything, classes)
         return head + images * passes * STEP_PASSES * each, judging
 
     left = math.inf if seconds is None else MARGIN * (seconds - SETUP_SECONDS - report_seconds)
@@ -250,6 +252,11 @@ def _reason(config: PretrainedConfig, images: int, scratch: float, expected: flo
         f"{knows}: {images:,} images of CIFAR-10 alone teach enough in two minutes to get about "
         f"{1 - scratch:.0%} right, and with that knowledge about {1 - expected:.0%}."
     )
+
+
+def head_seconds(images: int, classes: int) -> float:
+    """About what :func:`rung.training.head.fit_head` takes; measured on two slow cores, 90 to 9,000 images."""
+    return 1.0 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, classes / 10)
 
 
 def _forward_seconds(dataset: Dataset, machine: Machine) -> float:
