@@ -18,8 +18,8 @@ from rung.models.pretrained import PretrainedNetwork
 # What the sum of the squared weights is divided by, as a logistic regression's C: from strong to weak regularisation.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 FOLDS = 5
-# Images beyond which the regularisation is chosen on so many of them. Of 2,250 images of CIFAR-10, 600 chose the strength
-# that all of them choose, in a third of the time.
+# Images beyond which the regularisation is chosen on so many of them. Of 2,250 images of CIFAR-10, 600 chose the
+# strength that all of them choose, in a third of the time.
 CHOOSING = 600
 # Images beyond which the two sides of each are averaged instead of learnt from apart.
 APART = 5000

@@ -40,7 +40,7 @@ TRIAL_SIDE = 96
 # Images of a fine-tuning step.
 BATCH = 32
 # What a training step costs in forward passes, and the share of the time that is planned with.
-STEP_PASSES, MARGIN = 3.5, 0.85
+STEP_PASSES, MARGIN = 3.5, 0.9
 
 
 @dataclass(frozen=True)
