@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +21,8 @@ from rung.training.recipe import Recipe
 
 # What Python, torch and the libraries take before the first batch, in bytes: measured at 420 MiB, with a margin.
 BASE_BYTES = 500 * 2**20
+# Images of the trial of a forward pass, at least.
+FORWARD_IMAGES = 64
 # Seconds after which no further trial step is made.
 PATIENCE = 1.0
 
@@ -123,6 +126,7 @@ def measure_cost(
         if time.perf_counter() - began < PATIENCE:
             timings.append(step(2))
     seconds = sum(timings) / len(timings)
-    sample = dataset.train.subset(batches.positions(0))
+    # Few training images make small batches, whose images take longer each than the evaluation's.
+    sample = dataset.train.subset(np.resize(batches.positions(0), max(batches.batch_size, FORWARD_IMAGES)))
     forward = fastest_seconds(lambda: predict(model, sample, precision=machine.precision), device, repeats=1)
     return Cost(size, seconds / batches.batch_size, forward / len(sample), base_bytes, bytes_per_image)
