@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from rung.errors import UsageError
 from rung.models import backbones
 from rung.pipeline import evaluate, train
 from rung.runs import Run
@@ -73,3 +74,9 @@ def test_onnx_resizes_as_the_network_does(run: Run) -> None:
     from rung.export.exporting import export_run
 
     assert export_run(run).path.is_file()
+
+
+def test_folds_of_a_training_from_scratch_are_refused_before_it(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--folds is for a head"):
+        train(photographs, epochs=0.5, image_size=40, pretrained="never", folds=2, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

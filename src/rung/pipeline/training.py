@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from rung.errors import RunError
+from rung.errors import RunError, UsageError
 from rung.evaluation.worker import EvaluationWorker
 from rung.memory import keeping_freed_memory
 from rung.pipeline.settings import SPLIT_SEED, Settings, check_settings, settings_of
@@ -227,6 +227,11 @@ class _Training:
             folds=settings.folds,
         )
         self._done("planning")
+        if settings.folds is not None and not _learns_a_head(plan.recipe):
+            raise UsageError(
+                f"--folds is for a head on a pretrained network, and the plan is {plan.recipe.network}; "
+                "leave it out, or add --pretrained always"
+            )
 
         timings = {**self.timings, "before_training": time.monotonic() - self.started}
         run = Run.create(out, dataset.name, describe(settings, dataset, plan, machine, timings))
@@ -386,9 +391,7 @@ class _Training:
         # Its parts have test images among them.
         if count is None or not self.on_test:
             return
-        if not isinstance(network, PretrainedNetwork) or network.config.learns != "head":
-            self.display.message("--folds is left out: it is for trainings of a head on a pretrained network.")
-            return
+        assert isinstance(network, PretrainedNetwork)
         features = features_of_all(state.model, dataset, precision, mirrored=recipe.augmentation.flip)
         found = estimate(features, len(dataset.classes), network.widths, count, self.settings.seed)
         run.update(folds=found.to_dict())
@@ -435,6 +438,13 @@ class _Training:
             with contextlib.suppress(RunError):
                 run.update(status="failed")
             raise
+
+
+def _learns_a_head(recipe: Recipe) -> bool:
+    """Whether all that is trained is a head on the features of a pretrained network."""
+    from rung.models.pretrained import PretrainedConfig
+
+    return isinstance(recipe.network, PretrainedConfig) and recipe.network.learns == "head"
 
 
 def usual_speed(history: Sequence[Epoch]) -> float:
