@@ -16,7 +16,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ENGINE = Path(__file__).parent / "src" / "rung" / "export" / "engine.json"
-SECONDS = 60
+SECONDS = 15  # without an answer
 
 
 class BuildWithEngine(build_py):
