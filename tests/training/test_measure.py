@@ -77,3 +77,13 @@ def test_a_trial_keeps_within_the_memory(
     for images in (20, 1):
         measure_cost(recipe, dataset, machine, 0, max_memory=cost.base_bytes + images * cost.bytes_per_image)
     assert tried == [64, 20, 8]
+
+
+def test_a_forward_pass_is_timed_on_a_batch_as_of_the_evaluation(
+    make_dataset: Callable[..., Dataset], machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten training images make batches of eight, in which an image takes longer than among many."""
+    seen: list[int] = []
+    monkeypatch.setattr(measure, "predict", lambda model, images, **how: seen.append(len(images)))
+    measure_cost(Recipe(network=FastConfig(), batch_size=8), make_dataset(12), machine, 0)
+    assert set(seen) == {measure.FORWARD_IMAGES}
