@@ -23,7 +23,7 @@ import onnxruntime
 
 from rung.export.onnx import IMAGES, PROBABILITIES, metadata, onnx_model
 from rung.export.quantization import quantise
-from rung.models.classifier import predict
+from rung.models.classifier import ArrayPixels, predict
 from rung.pipeline.afterwards import dataset_of, precision_of
 from rung.progress import silent
 from rung.runs import Run
@@ -40,19 +40,6 @@ def session(model: Path, *, spinning: bool = True) -> Answer:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     engine = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda images: np.asarray(engine.run([PROBABILITIES], {IMAGES: images})[0])
-
-
-class _Pixels:
-    """An array as what ``predict`` takes."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, positions: slice) -> np.ndarray:
-        return self.images[positions]
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -74,7 +61,7 @@ def main() -> None:
             path.write_bytes(onnx_model(model, metadata(run)).SerializeToString())
         quantise(bits, dataset.train, silent)
         engines: dict[str, Answer] = {
-            f"PyTorch, {precision}": lambda images: predict(model, _Pixels(images), precision=precision),
+            f"PyTorch, {precision}": lambda images: predict(model, ArrayPixels(images), precision=precision),
             "ONNX Runtime": session(whole),
             "ONNX Runtime, not spinning": session(whole, spinning=False),
             "ONNX Runtime, 8 bits": session(bits),

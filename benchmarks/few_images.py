@@ -90,7 +90,7 @@ def loop(path: str, budget: float) -> None:
     import torch
     from torch.nn import functional as F
 
-    from rung.models.classifier import Classifier, autocast, predict
+    from rung.models.classifier import ArrayPixels, Classifier, autocast, predict
     from rung.models.pretrained import PretrainedConfig
 
     began = time.monotonic()
@@ -99,11 +99,11 @@ def loop(path: str, budget: float) -> None:
     network = PretrainedConfig(side=PLAIN_SIDE, learns="all").build((32, 32), 3, 10)
     network.initialise(images)
     model = Classifier(network, *network.normalisation())
-    test = _Pixels(data["x_test"])
+    test = ArrayPixels(data["x_test"])
     precision = precision_here()
-    predict(model, _Pixels(data["x_test"][:50]), precision=precision)
+    predict(model, ArrayPixels(data["x_test"][:50]), precision=precision)
     start = time.monotonic()
-    predict(model, _Pixels(data["x_test"][:250]), precision=precision)
+    predict(model, ArrayPixels(data["x_test"][:250]), precision=precision)
     judging = (time.monotonic() - start) * len(test) / 250 * 1.1
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     while time.monotonic() - began < budget - judging - 3:
@@ -115,19 +115,6 @@ def loop(path: str, budget: float) -> None:
         optimizer.step()
     answers = predict(model, test, precision=precision).argmax(1)
     print(json.dumps({"accuracy": float((answers == data["y_test"]).mean())}))
-
-
-class _Pixels:
-    """An array as what ``predict`` takes."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def take(self, positions: slice) -> np.ndarray:
-        return self.images[positions]
 
 
 def run(sizes: list[int], seeds: int, ways: list[str], budget: float) -> None:

@@ -145,19 +145,8 @@ def until_it_trains(process: subprocess.Popen[str], run: Path) -> None:
 
 
 def start(run: Path) -> subprocess.Popen[str]:
-    arguments = [
-        "train",
-        "digits",
-        "--rung",
-        "pooled",
-        "--epochs",
-        "300",
-        "--threads",
-        "1",
-        "--out",
-        str(run),
-        "--json",
-    ]
+    options = {"--rung": "pooled", "--epochs": "300", "--threads": "1", "--out": str(run)}
+    arguments = ["train", "digits", "--json", *(word for option in options.items() for word in option)]
     return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rung.data.dataset import Dataset, Images
+from rung.data.dataset import Dataset
 from rung.errors import DataError, RunError, RungError, UsageError
 from rung.evaluation.comparison import paired_difference
 from rung.export.target import Answers, target
-from rung.models.classifier import Pixels, predict
+from rung.models.classifier import ArrayPixels, Pixels, predict
 from rung.progress import Progress, silent
 from rung.runs import PREDICTIONS, Run
 
@@ -189,26 +189,14 @@ def _takes(path: Path, contents: tuple[str, ...]) -> bool:
     return bool(contents) and {entry.name for entry in path.iterdir()} <= set(contents)
 
 
-class _Noise:
-    """Generated images, from smooth to noisy, that can be predicted."""
-
-    def __init__(self, images: Images) -> None:
-        self._images = images
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def take(self, positions: slice, /) -> Images:
-        return self._images[positions]
-
-
-def _generated(run: Run) -> _Noise:
+def _generated(run: Run) -> ArrayPixels:
+    """Images from smooth to noisy."""
     (height, width), channels = run.info["data"]["image_size"], run.info["data"]["channels"]
     random = np.random.default_rng(0)
     coarse = random.uniform(0, 255, (_GENERATED, 4, 4, channels))
     smooth = coarse[:, np.arange(height) * 4 // height][:, :, np.arange(width) * 4 // width]
     noisy = smooth + random.normal(0, random.uniform(0, 80, (_GENERATED, 1, 1, 1)), smooth.shape)
-    return _Noise(noisy.clip(0, 255).astype(np.uint8))
+    return ArrayPixels(noisy.clip(0, 255).astype(np.uint8))
 
 
 def _computed(answers: Answers, images: Pixels, progress: Progress, engine: str) -> Probabilities:

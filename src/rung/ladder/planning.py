@@ -86,12 +86,13 @@ class Planning:
         each = plan.expected_seconds["training"] / plan.epochs
         # However late it is, something is trained.
         length = max(min(self.length, longest), LEAST_SHARE * self.length)
-        if step.name == PRETRAINED.name:
+        if plan.recipe.fits_a_head:
             # Its features are computed once, however much time there is.
             seconds = {**plan.expected_seconds, "start": 0.0, "report": 0.0}
             why = (f"{step.name}: {step.idea}. {step.purpose}",)
             return replace(plan, budget=None if self.epochs else length, expected_seconds=seconds, reasons=why)
         epochs = self.epochs or length / each
+        training = self.epochs * each if self.epochs else length  # not length / each * each, which rounds
         return replace(
             plan,
             epochs=epochs,
@@ -99,7 +100,7 @@ class Planning:
             budget=None if self.epochs else length,
             expected_accuracy=None,
             expected_accuracy_interval=None,
-            expected_seconds={**plan.expected_seconds, "start": 0.0, "training": epochs * each, "report": 0.0},
+            expected_seconds={**plan.expected_seconds, "start": 0.0, "training": training, "report": 0.0},
             reasons=(f"{step.name}: {step.idea}. {step.purpose}",),
         )
 

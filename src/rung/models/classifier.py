@@ -91,6 +91,19 @@ class Pixels(Protocol):
     def take(self, positions: slice, /) -> npt.NDArray[np.uint8]: ...
 
 
+class ArrayPixels:
+    """:class:`Pixels` from an array, uint8 (N, H, W, C)."""
+
+    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def take(self, positions: slice, /) -> npt.NDArray[np.uint8]:
+        return self._images[positions]
+
+
 @keeping_freed_memory()
 @torch.inference_mode()
 def predict(

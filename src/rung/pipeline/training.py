@@ -227,7 +227,7 @@ class _Training:
             folds=settings.folds,
         )
         self._done("planning")
-        if settings.folds is not None and not _learns_a_head(plan.recipe):
+        if settings.folds is not None and not plan.recipe.fits_a_head:
             raise UsageError(
                 f"--folds is for a head on a pretrained network, and the plan is {plan.recipe.network}; "
                 "leave it out, or add --pretrained always"
@@ -438,13 +438,6 @@ class _Training:
             with contextlib.suppress(RunError):
                 run.update(status="failed")
             raise
-
-
-def _learns_a_head(recipe: Recipe) -> bool:
-    """Whether all that is trained is a head on the features of a pretrained network."""
-    from rung.models.pretrained import PretrainedConfig
-
-    return isinstance(recipe.network, PretrainedConfig) and recipe.network.learns == "head"
 
 
 def usual_speed(history: Sequence[Epoch]) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from rung.data.batches import Augmentation
 from rung.models import NetworkConfig, network_config
+from rung.models.pretrained import PretrainedConfig
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ class Recipe:
     def round(self, progress: float) -> int:
         """Which of the rounds, counted from 0, the training is in when ``progress`` (0 to 1) of it is done."""
         return max(0, min(int(progress * len(self.rounds)), len(self.rounds) - 1))
+
+    @property
+    def fits_a_head(self) -> bool:
+        """Whether all that learns is a head on the features of a pretrained network, which are computed once."""
+        return isinstance(self.network, PretrainedConfig) and self.network.learns == "head"
 
     @property
     def peak_rate(self) -> float:

@@ -105,7 +105,7 @@ def new_state(recipe: Recipe, dataset: Dataset, device: torch.device, seed: int)
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
     """Batches in one pass over the training split, at least 1; a head on fixed features is fitted in a single one."""
-    if isinstance(recipe.network, PretrainedConfig) and recipe.network.learns == "head":
+    if recipe.fits_a_head:
         return 1
     return max(1, len(dataset.train) // recipe.batch_size)
 
@@ -148,7 +148,7 @@ def train(
             start_from_features(
                 state, dataset, recipe, clock, seed=seed, precision=precision, observer=observer, stop=stop
             )
-        if recipe.network.learns == "head":
+        if recipe.fits_a_head:
             return
     rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
     pace = None
