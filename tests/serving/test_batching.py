@@ -48,6 +48,34 @@ def test_rows_belong_to_their_images_and_waiting_ones_go_together() -> None:
     asyncio.run(main())
 
 
+def test_many_images_of_one_request_use_all_threads_and_single_ones_leave_a_core() -> None:
+    class Counting(Slow):
+        most = now = 0
+
+        def __call__(self, pixels: np.ndarray) -> np.ndarray:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                return super().__call__(pixels)
+            finally:
+                self.now -= 1
+
+    async def most_at_once(*requests: np.ndarray) -> int:
+        compute = Counting()
+        batcher = Batcher(compute, batch_images=2, waiting_images=100, patient_images=100, threads=3)
+        tasks = [asyncio.create_task(batcher.run(pixels)) for pixels in requests]
+        await asyncio.sleep(0.05)
+        compute.go.set()
+        for pixels, answer in zip(requests, await asyncio.gather(*tasks), strict=True):
+            assert answer.reshape(-1).tolist() == pixels.reshape(-1).tolist()
+        batcher.close()
+        return compute.most
+
+    assert asyncio.run(most_at_once(*(images(k) for k in range(9)))) == 2
+    assert asyncio.run(most_at_once(images(*range(9)))) == 3
+    assert asyncio.run(most_at_once(images(1, 2), images(*range(3)), images(4))) == 3
+
+
 def test_patient_images_let_others_go_first() -> None:
     async def main() -> None:
         slow = Slow()

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from rung.cores import usable_cores
 from rung.data.cache import Cache
 from rung.data.dataset import Dataset, Split
 from rung.data.decoding import Decoded, decode
@@ -104,7 +105,7 @@ def materialise(
     _check_arguments(seed, test_fraction, val_fraction, workers)
     size = _size(source.summary, image_size)
     cache = Cache(cache_dir)
-    decoded = decode(source, size, cache, progress or silent, workers or _cores())
+    decoded = decode(source, size, cache, progress or silent, workers or usable_cores())
     notes = [*source.notes, *([cache.note] if cache.note else [])]
     if image_size is None and size != source.summary.uniform_size:
         notes.append(f"The images were resized to {size[0]} × {size[1]} pixels.")
@@ -183,7 +184,7 @@ def whole(
             f"{source.origin} has classes that the model does not know ({few(unknown)}); it knows {few(classes, 10)}"
         )
     source = replace(source, summary=replace(source.summary, channels=channels))
-    decoded = decode(source, image_size, Cache(cache_dir), progress or silent, workers or _cores())
+    decoded = decode(source, image_size, Cache(cache_dir), progress or silent, workers or usable_cores())
     labels = np.array([position[name] for name in source.classes], np.int64)[decoded.labels]
     return Split("test", decoded.images, np.arange(len(labels)), labels, decoded.files)
 
@@ -210,12 +211,6 @@ def _size(summary: DataSummary, wanted: int | Size | None) -> Size:
     if not (1 <= height <= LARGEST and 1 <= width <= LARGEST):
         raise UsageError(f"the image size is {height} × {width}; each must be 1 to {LARGEST} pixels")
     return int(height), int(width)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _kept(decoded: Decoded, exclude: Collection[Excluded] | None, test: Rows, source: Source) -> Mask:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rung.cores import usable_cores
 from rung.data.dataset import Images
 from rung.data.preprocessing import Unusable, read_pixels
 from rung.errors import UsageError
@@ -107,7 +108,7 @@ class Predictor:
             raise UsageError(f"workers is {workers}; at least 1 is needed")
         if isinstance(paths, str | os.PathLike | Collection):
             check_paths(paths)
-        return self._stream(image_files(paths), workers or _cores())
+        return self._stream(image_files(paths), workers or usable_cores())
 
     def _stream(self, files: Iterator[str | Refused], workers: int) -> Iterator[Prediction]:
         batches = iter(lambda: list(islice(files, BATCH)), [])
@@ -200,7 +201,3 @@ def lines(stream: Iterable[str]) -> Iterator[str]:
         path = line.rstrip("\r\n")
         if path:
             yield path
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,13 +1,18 @@
-"""Images of different requests go through the model together.
+"""Images of different requests go through the model together, in one thread a core.
 
-A network computes 32 images in far less than 32 times the time of one. So while it is busy, what arrives waits, and
-then goes in together: the busier the server, the larger the batches. A request that comes alone never waits for
+A network computes some images together in less time than one after the other. So while it is busy, what arrives waits,
+and then goes in together: the busier the server, the larger the batches. A request that comes alone never waits for
 company.
+
+The threads take their next batches by themselves: were they handed them by the event loop, they would be idle until the
+loop is through with all the requests that came meanwhile. And requests of a batch or less leave a core to that loop,
+which has nearly as much work with each of them as the model.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +32,7 @@ class _Piece:
     """Images of one request that stay together; ``result`` is set to their rows of the answer."""
 
     pixels: Images
+    of_many: bool  # whether the request has other pieces
     result: asyncio.Future[Floats]
 
 
@@ -65,14 +71,15 @@ class _Queue:
 
 
 class Batcher:
-    """Hands images to a function in batches, one batch at a time, in a thread beside the event loop.
+    """Hands images to a function in batches, in threads beside the event loop. One loop may use it.
 
     Args:
-        compute: uint8 images (N, H, W, C) to float32 rows (N, K).
+        compute: uint8 images (N, H, W, C) to float32 rows (N, K); called from all threads.
         batch_images: that ``compute`` is given at most.
         waiting_images: that may wait; what comes on top of them is refused.
         patient_images: the same for patient images, which wait in a queue of their own.
-        observe: told the number of images of each batch.
+        observe: told the number of images of each batch, in the thread that computes it.
+        threads: that compute at once, >= 1; one fewer (but one) where no request has more images than a batch.
     """
 
     def __init__(
@@ -82,14 +89,19 @@ class Batcher:
         waiting_images: int,
         patient_images: int,
         observe: Callable[[int], None] = lambda images: None,
+        threads: int = 1,
     ) -> None:
         self._compute = compute
+        self._most, self._usual = threads, max(1, threads - 1)
         self._batch_images = batch_images
         self._observe = observe
         self._urgent = _Queue(waiting_images)
         self._patient = _Queue(patient_images)
-        self._running = False
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._queues = (self._urgent, self._patient)
+        self._working = 0  # threads that are at work, or will be
+        self._closed = False
+        self._lock = threading.Lock()  # of all that is above
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="model")
 
     @property
     def waiting(self) -> int:
@@ -108,40 +120,62 @@ class Batcher:
             Refusal: too many images are waiting already.
         """
         queue = self._patient if patient else self._urgent
-        if queue.refuses(len(pixels)):
-            raise busy(f"{queue.images} images are waiting for the model")
         loop = asyncio.get_running_loop()
         size = self._batch_images
-        pieces = [_Piece(pixels[at : at + size], loop.create_future()) for at in range(0, len(pixels), size)]
-        queue.add(pieces)
-        if not self._running:
-            self._next(loop)
+        many = len(pixels) > size
+        pieces = [_Piece(pixels[at : at + size], many, loop.create_future()) for at in range(0, len(pixels), size)]
+        with self._lock:
+            if queue.refuses(len(pixels)):
+                raise busy(f"{queue.images} images are waiting for the model")
+            queue.add(pieces)
+            more = min(max(0, self._wanted() - self._working), len(pieces))
+            self._working += more
+        for _ in range(more):
+            self._threads.submit(self._work, loop)
         try:
             if len(pieces) == 1:
                 return await pieces[0].result
             return np.concatenate(await asyncio.gather(*(piece.result for piece in pieces)))
         except BaseException:
             # Nobody wants the rest any more, and it may be long until its turn would come.
-            queue.drop(pieces)
+            with self._lock:
+                queue.drop(pieces)
             raise
 
     def close(self) -> None:
-        """End the thread, after the batch that it is working on."""
-        self._thread.shutdown()
+        """End the threads, after the batches that they are working on."""
+        with self._lock:
+            self._closed = True
+        self._threads.shutdown()
 
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = self._take()
-        self._running = bool(batch)
-        if batch:
-            self._observe(sum(len(piece.pixels) for piece in batch))
-            work = loop.run_in_executor(self._thread, self._rows, batch)
-            work.add_done_callback(lambda done: self._finish(loop, batch, done))
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Compute batch after batch, until none is left."""
+        while batch := self._next():
+            outcome: Floats | Exception
+            try:
+                self._observe(sum(len(piece.pixels) for piece in batch))
+                outcome = self._rows(batch)
+            except Exception as error:
+                outcome = error
+            loop.call_soon_threadsafe(_hand_out, batch, outcome)
+            del batch, outcome  # or they stay in memory until the next ones come
+
+    def _next(self) -> list[_Piece]:
+        with self._lock:
+            stop = self._closed or self._working > self._wanted()
+            batch = [] if stop else self._take()
+            self._working -= not batch
+            return batch
+
+    def _wanted(self) -> int:
+        """Threads that should be at work on what waits."""
+        return self._most if any(queue and queue.first().of_many for queue in self._queues) else self._usual
 
     def _take(self) -> list[_Piece]:
         """The pieces of the next batch; patient ones only where nothing else waits."""
         batch: list[_Piece] = []
         images = 0
-        for queue in (self._urgent, self._patient):
+        for queue in self._queues:
             while queue and not (queue is self._patient and batch):
                 if images + len(queue.first().pixels) > self._batch_images:
                     return batch
@@ -154,16 +188,16 @@ class Batcher:
     def _rows(self, batch: list[_Piece]) -> Floats:
         return self._compute(batch[0].pixels if len(batch) == 1 else np.concatenate([piece.pixels for piece in batch]))
 
-    def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[_Piece], done: asyncio.Future[Floats]) -> None:
-        error = done.exception()
-        at = 0
-        for piece in batch:
-            end = at + len(piece.pixels)
-            if piece.result.done():
-                pass
-            elif error is None:
-                piece.result.set_result(done.result()[at:end])
-            else:
-                piece.result.set_exception(error)
-            at = end
-        self._next(loop)
+
+def _hand_out(batch: list[_Piece], outcome: Floats | Exception) -> None:
+    """Tell every request of a batch what came of it, in the thread of the event loop."""
+    at = 0
+    for piece in batch:
+        end = at + len(piece.pixels)
+        if piece.result.done():  # its client has gone
+            pass
+        elif isinstance(outcome, Exception):
+            piece.result.set_exception(outcome)
+        else:
+            piece.result.set_result(outcome[at:end])
+        at = end

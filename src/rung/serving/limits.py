@@ -37,7 +37,7 @@ class Limits:
     requests: int = 256
     waiting_images: int = 2048
     patient_images: int = 2048
-    batch_images: int = 64
+    batch_images: int = 8
     seconds: float = 30.0
     header_seconds: float = 10.0
     header_bytes: int = 32 * 2**10

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rung.cores import usable_cores
 from rung.data.dataset import Images
 from rung.data.preprocessing import Unusable
 from rung.runs import Run
@@ -47,7 +48,12 @@ class Service:
         self.bodies = Bodies(limits)
         self.parser = Parser()
         self.batcher = Batcher(
-            predictor.rows, limits.batch_images, limits.waiting_images, limits.patient_images, metrics.batch
+            predictor.rows,
+            limits.batch_images,
+            limits.waiting_images,
+            limits.patient_images,
+            metrics.batch,
+            usable_cores(),
         )
         self.decoder = Decoder(predictor.image_size, predictor.channels, limits)
         self.examples = Examples(run) if examples else None

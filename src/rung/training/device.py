@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from rung.cores import usable_cores
 from rung.errors import UsageError
 
 # How many times as fast as float32 bfloat16 must be. Hardware for it makes it more than twice as fast, computers
@@ -175,7 +175,6 @@ def set_threads(threads: int | None) -> int:
     if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, not {threads}")
     if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else torch.get_num_threads()
-        threads = min(threads, torch.get_num_threads())
+        threads = min(usable_cores(), torch.get_num_threads())
     torch.set_num_threads(threads)
     return threads
