@@ -1,10 +1,11 @@
-"""Kill trainings at random moments, resume them, and compare the final weights, bit for bit.
+"""Kill trainings and climbs at random moments, resume them, and compare the final weights, bit for bit.
 
-    python benchmarks/faults.py run --trials 200      # about 10 minutes on two cores; goes on where it stopped
+    python benchmarks/faults.py run --trials 200               # about 10 minutes on two cores; goes on where it stopped
+    python benchmarks/faults.py run --job climb --trials 60
     python benchmarks/faults.py table
 
-Each trial trains on generated images for a fixed number of epochs in a process of its own, which ends in one of three
-ways:
+Each trial trains (or climbs: three rungs, and the test split at the end) on generated images for a fixed number of
+epochs in a process of its own, which ends in one of three ways:
 
 - ``signal``: SIGKILL after a random time;
 - ``call``: the process dies before, in the middle of, or after its n-th opening, writing, flushing (fsync) or renaming
@@ -13,7 +14,7 @@ ways:
 
 Then the run is resumed, and in a third of the trials that is ended in the same way again, up to three times. A trial
 passes if the run folder could be opened after every ending, and the finished run has the weights, byte for byte, of
-one that nothing happened to.
+one that nothing happened to (a climb: all its runs have them).
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tiny import use_tiny_networks
+from rung.training.plan import Plan
+from tiny import TINY, use_tiny_networks
 
 RESULTS = Path(__file__).parent / "results" / "faults.jsonl"
 EPOCHS = 6
@@ -164,6 +167,30 @@ def in_process(work: Callable[[], None], injector: Injector, kill_after: float |
     return {0: "done", 3: "refused"}.get(os.WEXITSTATUS(status), "crashed"), calls
 
 
+@dataclass(frozen=True)
+class Job:
+    """A command that can be resumed.
+
+    Attributes:
+        record: the file that says how it stands, in its folder.
+        start: what the command does, from data and a folder to make.
+        resume: what ``--resume`` does, from the folder.
+        finished: whether the folder says so. Raises RungError if it cannot be read.
+        models: the folders of the models that came out, in order.
+    """
+
+    record: str
+    start: Callable[[Path, Path], object]
+    resume: Callable[[Path], object]
+    finished: Callable[[Path], bool]
+    models: Callable[[Path], list[Path]]
+
+    def weights(self, out: Path) -> str:
+        """The hash of what has come out."""
+        content = b"".join((model / "model.safetensors").read_bytes() for model in self.models(out))
+        return hashlib.sha256(content).hexdigest()
+
+
 def _train(data: Path, out: Path) -> None:
     import rung
 
@@ -176,23 +203,57 @@ def _resume(out: Path) -> None:
     rung.resume(out)
 
 
-def weights(out: Path) -> str:
-    """The hash of what a finished run is about."""
-    return hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest()
-
-
-def trial(number: int, folder: Path, reference: str, calls: int, seconds: float) -> dict[str, Any]:
-    """One training, ended and resumed until it is through; a row of the results."""
-    from rung.errors import RunError
+def _run_finished(out: Path) -> bool:
     from rung.runs import Run
 
+    return Run(out).status == "finished"
+
+
+def _climb(data: Path, out: Path) -> None:
+    from rung.ladder import climb
+
+    climb(data, "10m", mode="down", equal="epochs", seed=1, out=out, threads=1, precision="float32")
+
+
+def _resume_climb(out: Path) -> None:
+    from rung.ladder import resume
+
+    resume(out)
+
+
+def _climb_finished(out: Path) -> bool:
+    from rung.ladder import Climb
+
+    return Climb(out).status == "finished"
+
+
+def _climb_models(out: Path) -> list[Path]:
+    from rung.ladder import Climb
+
+    found = Climb(out)
+    # Each once, judged on the test split, in the order of the steps.
+    assert all(step.test_accuracy is not None for step in found.steps)
+    return [run.path for step in found.steps for run in found.runs(step.name)]
+
+
+JOBS = {
+    "train": Job("run.json", _train, _resume, _run_finished, lambda out: [out]),
+    "climb": Job("climb.json", _climb, _resume_climb, _climb_finished, _climb_models),
+}
+
+
+def trial(name: str, number: int, folder: Path, reference: str, calls: int, seconds: float) -> dict[str, Any]:
+    """One job, ended and resumed until it is through; a row of the results."""
+    from rung.errors import RungError
+
+    job = JOBS[name]
     chance = random.Random(number)
     out = folder / f"run{number}"
     way = ("signal", "call", "error")[number % 3]
-    row: dict[str, Any] = {"trial": number, "way": way, "endings": [], "unreadable": 0}
+    row: dict[str, Any] = {"job": name, "trial": number, "way": way, "endings": [], "unreadable": 0, "finished": False}
     faults = 1 + (sum(chance.random() < 0.33 for _ in range(2)))
     for attempt in range(faults + MOST_RESUMPTIONS):
-        begun = (out / "run.json").is_file()
+        begun = (out / job.record).is_file()
         injector, kill_after = Injector(), None
         if attempt < faults:
             share = chance.random() if attempt == 0 else chance.random() * 0.7
@@ -203,17 +264,17 @@ def trial(number: int, folder: Path, reference: str, calls: int, seconds: float)
                 injector = Injector(1 + int(share * calls), act)
         if not begun:
             shutil.rmtree(out, ignore_errors=True)
-        work = partial(_resume, out) if begun else partial(_train, folder / DATA, out)
+        work = partial(job.resume, out) if begun else partial(job.start, folder / DATA, out)
         how, _ = in_process(work, injector, kill_after)
         row["endings"].append(how)
-        if (out / "run.json").exists():
+        if (out / job.record).exists():
             try:
-                if Run(out).status == "finished":
-                    break
-            except RunError:
+                row["finished"] = job.finished(out)
+            except RungError:
                 row["unreadable"] += 1
-    row["finished"] = (out / "model.safetensors").exists() and Run(out).status == "finished"
-    row["identical"] = row["finished"] and weights(out) == reference
+        if row["finished"]:
+            break
+    row["identical"] = row["finished"] and job.weights(out) == reference
     row["report"] = (out / "report.html").exists()
     if row["identical"]:
         shutil.rmtree(out)
@@ -229,6 +290,7 @@ def prepare(data: Path) -> None:
     from rung.evaluation.metrics import preload
 
     use_tiny_networks()
+    _let_climbs_be_short()
     # The forks have scikit-learn already, so they need no second process that imports it.
     preload()
     rung.pipeline.training.EvaluationWorker.__init__ = lambda self: setattr(self, "_process", None)
@@ -238,21 +300,41 @@ def prepare(data: Path) -> None:
     np.savez(data, x=images.astype(np.uint8), y=labels)
 
 
-def run(trials: int, results: Path) -> list[dict[str, Any]]:
-    """Make the trials that ``results`` does not have, after a reference without any fault."""
+def _let_climbs_be_short() -> None:
+    """Three models, one of each, for as many epochs as the trainings have; whatever the speed of the machine."""
+    from rung.ladder import climbing, planning, steps
+
+    plan = planning.make_plan
+
+    def choose(chosen: planning.Planning, *about: object) -> None:
+        chosen.length, chosen.epochs = 1.0, float(EPOCHS)
+
+    def tiny(*given: Any, **named: Any) -> Plan:
+        planned = plan(*given, **named)
+        return replace(planned, recipe=replace(planned.recipe, network=TINY, filter_rate=0.1, views=1))
+
+    planning.Planning.choose_length = choose  # type: ignore[method-assign]
+    planning.make_plan = tiny
+    steps.ABLATIONS = steps.ABLATIONS[:2]
+    climbing.next_seed = lambda *about: None
+
+
+def run(name: str, trials: int, results: Path) -> list[dict[str, Any]]:
+    """Make the trials of a job that ``results`` does not have, after a reference without any fault; the job's rows."""
     folder = Path(tempfile.mkdtemp(prefix="rung-faults-"))
     prepare(folder / DATA)
     started = time.monotonic()
-    how, calls = in_process(lambda: _train(folder / DATA, folder / "reference"), Injector())
+    job = JOBS[name]
+    how, calls = in_process(lambda: job.start(folder / DATA, folder / "reference"), Injector())
     seconds = time.monotonic() - started
     if how != "done":
-        raise SystemExit(f"the training without a fault ended as {how!r}")
-    reference = weights(folder / "reference")
+        raise SystemExit(f"the {name} without a fault ended as {how!r}")
+    reference = job.weights(folder / "reference")
     print(f"reference: {seconds:.1f} s, {calls} calls, weights {reference[:12]}")
-    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    rows = rows_of(name, results)
     results.parent.mkdir(parents=True, exist_ok=True)
     for number in range(len(rows), trials):
-        row = trial(number, folder, reference, calls, seconds)
+        row = trial(name, number, folder, reference, calls, seconds)
         rows.append(row)
         with results.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
@@ -261,6 +343,11 @@ def run(trials: int, results: Path) -> list[dict[str, Any]]:
     if all(row["identical"] for row in rows):
         shutil.rmtree(folder)
     return rows
+
+
+def rows_of(name: str, results: Path) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+    return [row for row in rows if row["job"] == name]
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -279,13 +366,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["run", "table"])
+    parser.add_argument("--job", choices=list(JOBS), default="train")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.command == "run":
-        rows = run(arguments.trials, arguments.results)
-    else:
-        rows = [json.loads(line) for line in arguments.results.read_text().splitlines()]
+        run(arguments.job, arguments.trials, arguments.results)
+    rows = rows_of(arguments.job, arguments.results)
     print(table(rows))
     sys.exit(0 if all(row["identical"] and not row["unreadable"] for row in rows) else 1)
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from rung.models.fast import FastConfig
+
+TINY = FastConfig(stages=((8,), (16,)), stem_filters=4)
+
 
 def use_tiny_networks() -> None:
     """Let every plan of this process have a network of a few hundred weights, and save a checkpoint at every step."""
     import rung.training.session as session
-    from rung.models.fast import FastConfig
     from rung.pipeline import recorder
     from rung.training.plan import Plan
 
     plan = session.plan_training
-    network = FastConfig(stages=((8,), (16,)), stem_filters=4)
 
     def tiny(*given: Any, **named: Any) -> Plan:
         planned = plan(*given, **named)
-        return replace(planned, recipe=replace(planned.recipe, network=network))
+        return replace(planned, recipe=replace(planned.recipe, network=TINY))
 
     session.plan_training = tiny
     recorder.CHECKPOINT_SECONDS = 0.0

@@ -1,4 +1,4 @@
-"""A short version of ``benchmarks/faults.py``: trainings that are killed at random moments, resumed, and compared."""
+"""A short version of ``benchmarks/faults.py``: trainings and climbs, killed at random moments, resumed, compared."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ FAULTS = Path(__file__).parents[1] / "benchmarks" / "faults.py"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the trials are forks")
-def test_killed_trainings_end_with_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("job", "trials"), [("train", 12), ("climb", 3)])
+def test_what_was_killed_ends_with_the_same_weights(tmp_path: Path, job: str, trials: int) -> None:
     results = tmp_path / "results.jsonl"
-    command = [sys.executable, str(FAULTS), "run", "--trials", "12", "--results", str(results)]
+    command = [sys.executable, str(FAULTS), "run", "--job", job, "--trials", str(trials), "--results", str(results)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [json.loads(line) for line in results.read_text().splitlines()]
-    assert len(rows) == 12
+    assert len(rows) == trials
     # Something must have happened to them.
-    assert sum(len(row["endings"]) > 1 for row in rows) >= 6
+    assert sum(len(row["endings"]) > 1 for row in rows) >= trials / 2
     assert {"killed", "refused"} <= {ending for row in rows for ending in row["endings"]}

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks.diagnosis.judging import Row, judge, matters, read, tables, write
-from benchmarks.diagnosis.plan import trials
+from benchmarks.diagnosis.plan import train, trials
+from benchmarks.diagnosis.processes import spread
 from benchmarks.diagnosis.remedies import try_remedy
-from benchmarks.diagnosis.trials import load, run, save
+from benchmarks.diagnosis.trials import load
 
 RESULTS = Path(__file__).parents[1] / "results" / "diagnosis.jsonl"
 STORE = Path("/tmp") / "rung-benchmark-diagnosis"
@@ -36,17 +38,15 @@ def main() -> None:
     parser.add_argument("command", choices=("run", "judge", "remedy", "table"))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--store", type=Path, default=STORE, help="where the trainings are kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     until = time.monotonic() + arguments.seconds
     if arguments.command == "run":
         todo = [p for p in trials(arguments.seeds) if load(arguments.store, p.key, p.trial) is None]
-        for done, planted in enumerate(todo):
-            if time.monotonic() > until:
-                break
-            save(arguments.store, planted.key, run(planted.trial))
-            print(f"{done + 1}/{len(todo)} {planted.key}", flush=True)
+        for done, key in enumerate(spread(partial(train, arguments.store), todo, arguments.processes, until)):
+            print(f"{done + 1}/{len(todo)} {key}", flush=True)
     elif arguments.command == "judge":
         print(f"{len(write(judge(arguments.store, arguments.seeds), arguments.results))} trials")
     elif arguments.command == "remedy":
@@ -55,11 +55,10 @@ def main() -> None:
         done = {row["key"]: row for row in read(path)}
         todo = [row for row in read(arguments.results) if matter_for_remedy(row) and row["key"] not in done]
         # Every fault early, so that a run that is stopped says something of all of them.
-        for number, row in enumerate(sorted(todo, key=lambda row: (row["strength_rank"], row["seed"]))):
-            if time.monotonic() > until:
-                break
-            planted = known[row["key"]]
-            done[row["key"]] = try_remedy(planted, row, row["epochs"])
+        todo.sort(key=lambda row: (row["strength_rank"], row["seed"]))
+        pairs = [(known[row["key"]], row) for row in todo]
+        for number, row in enumerate(spread(try_remedy, pairs, arguments.processes, until)):
+            done[row["key"]] = row
             write(done.values(), path)
             print(f"{number + 1}/{len(todo)} {row['key']}", flush=True)
     elif arguments.command == "table":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 from benchmarks.diagnosis.faults import faults
-from benchmarks.diagnosis.trials import DATA, NETWORKS, Trial, healthy
+from benchmarks.diagnosis.trials import DATA, NETWORKS, Trial, healthy, run, save
 
 # Pairs that can be planted together without one hiding the other.
 PAIRS = (
@@ -48,6 +49,12 @@ def trials(seeds: int = 2, healthy_seeds: int = 7) -> Iterator[Planted]:
         if seed < seeds:
             yield from _single(seed)
             yield from _double(seed)
+
+
+def train(store: Path, planted: Planted) -> str:
+    """Run a trial and keep it; its key."""
+    save(store, planted.key, run(planted.trial))
+    return planted.key
 
 
 def _single(seed: int) -> Iterator[Planted]:

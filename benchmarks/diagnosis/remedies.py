@@ -27,6 +27,9 @@ def remedied(trial: Trial, settings: Mapping[str, Any], epochs: float) -> Trial:
         trial = replace(trial, recipe=network, network="fast", steps=max(trial.steps, 60))
     elif "rounds" in settings:
         trial = replace(trial, recipe=replace(trial.recipe, rounds=()))
+    if settings.get("augment") == "normal":
+        usual = healthy(trial.data, trial.network, trial.seed).recipe.augmentation
+        trial = replace(trial, recipe=replace(trial.recipe, augmentation=usual))
     if "epochs" in settings:
         trial = replace(trial, steps=max(1, round(trial.steps * settings["epochs"] / epochs)))
     changes = {name: settings[name] for name in ("rate_scale", "batch_size", "augment", "width") if name in settings}
@@ -36,9 +39,14 @@ def remedied(trial: Trial, settings: Mapping[str, Any], epochs: float) -> Trial:
     return replace(trial, recipe=Adjustments(**changes).apply(trial.recipe, (8, 8)))
 
 
-def try_remedy(planted: Planted, row: Row, epochs: float) -> Row:
-    """Train again; a row with validation accuracies before and after, on the same images."""
-    evidence = run(remedied(planted.trial, row["remedy"], epochs))
+def try_remedy(pair: tuple[Planted, Row]) -> Row:
+    """Train again; a row with validation accuracies before and after, on the same images.
+
+    Args:
+        pair: the trial, and what the diagnosis said of it.
+    """
+    planted, row = pair
+    evidence = run(remedied(planted.trial, row["remedy"], row["epochs"]))
     assert evidence.val is not None
     return {
         "key": row["key"],

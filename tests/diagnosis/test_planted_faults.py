@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +51,7 @@ def test_nothing_is_found_where_nothing_is_wrong(network: str) -> None:
         ("small_network", "dense", "underfitting"),
         ("tilted", "dense", "collapsed_predictions"),
         ("miscalibrated", "dense", "miscalibration"),
+        ("wasted", "dense", "annealed_too_early"),
     ],
 )
 def test_a_planted_fault_is_named_first(fault: str, network: str, kind: str) -> None:
@@ -79,3 +81,51 @@ def test_every_fault_is_found_where_it_is_strongest(data: str) -> None:
         if name not in ("constant_rate", "rare_class", "overfitting") and not set(kinds) & set(fault.KINDS):
             missed.append((name, kinds))
     assert len(missed) <= 1, missed
+
+
+def test_more_variation_is_one_step_more() -> None:
+    from benchmarks.diagnosis.faults import faults
+    from benchmarks.diagnosis.trials import healthy, run
+
+    evidence = run(faults()["overfitting"].plant(healthy("generated", "dense", 1), 100))
+
+    def remedy(**changes: Any) -> dict[str, Any]:
+        found = [finding for finding in examine(replace(evidence, **changes)) if finding.kind == "overfitting"]
+        return dict(found[0].remedy.settings)
+
+    assert remedy() == {"augment": "normal"}
+    assert remedy(settings={**evidence.settings, "rung": "batchnorm"}) == {"rung": "augmented"}
+    shifted = {**evidence.recipe, "augmentation": {"flip": False, "translate": 2, "cutout": 0}}
+    assert remedy(recipe=shifted) == {"augment": "strong"}
+
+
+def test_a_network_that_is_hardly_ever_wrong_can_be_too_sure() -> None:
+    """Of 1,000 answers with certainty, 985 are right: the confidence is off by 1.5 points, the log loss by far more."""
+    from benchmarks.diagnosis.trials import healthy, run
+
+    evidence = run(healthy("generated", "dense", 1))
+    assert evidence.val is not None
+    labels = np.arange(1000) % 6
+    answers = np.where(np.arange(1000) < 15, (labels + 1) % 6, labels)
+
+    def kinds(sure: float) -> set[str]:
+        probabilities = np.full((1000, 6), (1 - sure) / 5, np.float32)
+        probabilities[np.arange(1000), answers] = sure
+        val = replace(evidence.val, probabilities=probabilities, labels=labels, positions=np.arange(1000))
+        return {finding.kind for finding in examine(replace(evidence, val=val))}
+
+    assert "miscalibration" in kinds(0.999999)
+    assert "miscalibration" not in kinds(0.985)
+
+
+def test_answers_that_are_all_certain_say_nothing_about_labels() -> None:
+    """The surest of them cannot be told, so nobody knows what share of the surest is wrong."""
+    from rung.diagnosis.kinds.wrong_labels import estimate
+
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 10, 2000)
+    logits = random.normal(0, 1, (2000, 10)) + 6 * np.eye(10)[np.where(random.random(2000) < 0.1, 0, labels)]
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    assert estimate(probabilities, labels) is not None
+    certain = np.exp(40 * (logits - logits.max(1, keepdims=True)))
+    assert estimate(certain / certain.sum(1, keepdims=True), labels) is None

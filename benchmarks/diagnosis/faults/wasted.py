@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.diagnosis.trials import Trial
 
-KINDS = ("wasted_time",)
+KINDS = ("annealed_too_early", "wasted_time")
 STRENGTHS: tuple[Any, ...] = (8.0, 16.0, 32.0)
 NETWORKS = ("conv", "bare", "dense", "fast")
 

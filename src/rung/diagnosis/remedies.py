@@ -21,3 +21,8 @@ def default_network(evidence: Evidence) -> dict[str, Any]:
     if evidence.settings.get("rung") in (None, "modern") and network.get("name") == "fast":
         return {"rate_scale": 0.3 * float(evidence.settings.get("rate_scale") or 1.0)}
     return {"rung": None, "rounds": None}
+
+
+def annealing(evidence: Evidence) -> dict[str, Any]:
+    """A rate that falls to zero at the end, as it does by itself; on the ladder from the rung on that has it."""
+    return {"rounds": None, "rung": "annealed" if evidence.settings.get("rung") else None}

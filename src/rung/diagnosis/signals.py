@@ -138,6 +138,15 @@ def least_spread(evidence: Evidence) -> float:
     return float(recordings.spread[:, 0].min())
 
 
+def spread_left(evidence: Evidence) -> float:
+    """What training has left of that, over what there was before the first step; NaN if there was nothing."""
+    recordings = evidence.recordings
+    least = least_spread(evidence)
+    if recordings is None or math.isnan(least) or not recordings.spread[0, 0] > 0:
+        return NAN
+    return least / float(recordings.spread[0, 0])
+
+
 def likeness(evidence: Evidence) -> float:
     """Mean correlation of neighbouring channels over the activations, at the first look; 1 where no weight differs."""
     recordings = evidence.recordings
@@ -171,6 +180,22 @@ def rate_at_end(evidence: Evidence) -> float:
     """The last learning rate over the largest one."""
     peak = max((row.learning_rate for row in evidence.history), default=0.0)
     return evidence.history[-1].learning_rate / peak if peak > 0 else NAN
+
+
+def rate_gone(evidence: Evidence) -> float:
+    """Share of the training from which the learning rate is known to stay below a fiftieth of its peak; at most 1."""
+    peak = max((row.learning_rate for row in evidence.history), default=0.0)
+    if peak <= 0:
+        return NAN
+    alive = max(place for place, row in enumerate(evidence.history) if row.learning_rate >= peak / 50)
+    rows = [row.step for row in evidence.history]
+    return rows[min(alive + 1, len(rows) - 1)] / rows[-1]
+
+
+def gain_after(evidence: Evidence, share: float) -> float:
+    """By how much validation accuracy rose in what follows that share of the training, from mean to mean of three."""
+    accuracies = [row.val_accuracy for row in evidence.history if row.step >= share * evidence.history[-1].step]
+    return float(np.mean(accuracies[-3:]) - np.mean(accuracies[:3])) if accuracies else NAN
 
 
 def plateau(evidence: Evidence) -> float:

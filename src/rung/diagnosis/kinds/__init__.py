@@ -37,6 +37,7 @@ NAMES = (
     "norm_statistics",
     "overfitting",
     "not_annealed",
+    "annealed_too_early",
     "wasted_time",
     # What came out.
     "collapsed_predictions",

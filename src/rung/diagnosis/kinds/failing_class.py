@@ -8,16 +8,17 @@ import numpy as np
 
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
-from rung.diagnosis.signals import recalls
+from rung.diagnosis.signals import learnt, recalls
 from rung.evaluation.intervals import wilson
 
 EXPLAINS: frozenset[str] = frozenset({"overfitting"})
 
 # Recall of the class over the mean recall of the others, at most; answers over images, at most; images, at least.
 RECALL, ANSWERS, IMAGES = 0.5, 0.25, 10
-# Training images of the class over the median of the classes from which it is rare; and the mean recall of the others
-# from which a class that is not rare should be found, too.
-RARE, OTHERS = 0.25, 0.7
+# Training images of the class over the median of the classes from which it is rare. A class that is not should be
+# found, too, by a network with this mean recall of the others and so much of the loss learnt; until then, its turn may
+# be to come.
+RARE, OTHERS, LEARNT = 0.25, 0.7, 0.5
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -35,7 +36,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         rare = taught[k] <= RARE * np.median(taught)
         upper = wilson(float(recall[k] * images[k]), int(images[k]))[1]
         low = recall[k] if rare else upper
-        if low <= RECALL * others.mean() and (rare or others.mean() >= OTHERS):
+        if low <= RECALL * others.mean() and (rare or (others.mean() >= OTHERS and not learnt(evidence) < LEARNT)):
             failing.append(k)
     if not failing or len(failing) > len(recall) / 3:
         return

@@ -8,7 +8,7 @@ from rung.diagnosis.consequences import POOR_RESULT
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
 from rung.diagnosis.remedies import default_network
-from rung.diagnosis.signals import dead_share, learnt, least_spread
+from rung.diagnosis.signals import dead_share, learnt, least_spread, spread_left
 
 EXPLAINS: frozenset[str] = POOR_RESULT - {"ignores_its_input"} | {
     "vanishing_gradients",
@@ -17,15 +17,18 @@ EXPLAINS: frozenset[str] = POOR_RESULT - {"ignores_its_input"} | {
     "norm_statistics",
 }
 
-# How much the first activation depends on the image, at most, and share of the loss that was learnt, at most;
-# and channels that were dead before the first step, at most: those say nothing about the input.
-SPREAD, LEARNT, DEAD = 0.1, 0.1, 0.5
+# How much the first activation depends on the image, at most, or what is left of that, at most: where the input is
+# faint, biases soon outgrow it. Share of the loss that was learnt, at most; and channels that were dead before the
+# first step, at most: those say nothing about the input.
+SPREAD, LEFT, LEARNT, DEAD = 0.1, 0.4, 0.1, 0.5
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
     """A loss that stays at that of guessing, because the first layer says the same about every image."""
     spread, val = least_spread(evidence), evidence.val
-    if val is None or not spread < SPREAD or not learnt(evidence) < LEARNT or dead_share(evidence, late=False) > DEAD:
+    if val is None or not (spread < SPREAD or spread_left(evidence) < LEFT):
+        return
+    if not learnt(evidence) < LEARNT or dead_share(evidence, late=False) > DEAD:
         return
     settings = default_network(evidence)
     yield Finding(

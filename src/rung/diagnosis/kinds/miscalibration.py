@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
+
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
 from rung.evaluation.calibration import expected_calibration_error, fit_temperature, reliability_bins
@@ -12,8 +15,9 @@ from rung.training.recordings import Predicted
 EXPLAINS: frozenset[str] = frozenset()
 
 # Overconfidence: points by which mean confidence exceeds accuracy on validation images, and share of the way to
-# certainty. Modesty: share of the way from the accuracy down to guessing, which label smoothing alone does not reach.
-DISTANCE, OVER, UNDER = 0.05, 0.3, 0.75
+# certainty; or, where there are few mistakes, how many times the log loss is what a temperature leaves of it.
+# Modesty: share of the way from the accuracy down to guessing, which label smoothing alone does not reach.
+DISTANCE, OVER, LOSS, UNDER = 0.05, 0.3, 1.4, 0.75
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -24,11 +28,12 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     confidence = float(val.probabilities.max(1).mean())
     distance = confidence - val.accuracy
     chance = 1 / val.probabilities.shape[1]
+    temperature = fit_temperature(val.probabilities, val.labels)
     over = distance > DISTANCE and distance > OVER * (1 - val.accuracy)
+    over = over or (distance > 0 and _log_loss(val, 1.0) > LOSS * _log_loss(val, temperature))
     under = -distance > DISTANCE and -distance > UNDER * (val.accuracy - chance)
     if not over and not under:
         return
-    temperature = fit_temperature(val.probabilities, val.labels)
     before, after = _error(val, 1.0), _error(val, temperature)
     done = abs(evidence.temperature - 1) > 1e-6
     yield Finding(
@@ -56,7 +61,17 @@ def find(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _error(predicted: Predicted, temperature: float) -> float:
-    scaled = predicted.probabilities.astype("float64").clip(1e-12) ** (1 / temperature)
-    scaled /= scaled.sum(1, keepdims=True)
+    scaled = _at(predicted, temperature)
     correct = scaled.argmax(1) == predicted.labels
     return expected_calibration_error(reliability_bins(scaled.max(1), correct))
+
+
+def _log_loss(predicted: Predicted, temperature: float) -> float:
+    own = _at(predicted, temperature)[np.arange(len(predicted.labels)), predicted.labels]
+    return float(-np.log(own.clip(1e-12)).mean())
+
+
+def _at(predicted: Predicted, temperature: float) -> npt.NDArray[np.float64]:
+    """Probabilities (N, K) with the logits divided by the temperature."""
+    scaled = predicted.probabilities.astype(np.float64).clip(1e-12) ** (1 / temperature)
+    return np.asarray(scaled / scaled.sum(1, keepdims=True))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
+from rung.diagnosis.remedies import annealing
 from rung.diagnosis.signals import progress_at_end, rate_at_end
 
 EXPLAINS: frozenset[str] = frozenset({"miscalibration"})
@@ -22,8 +23,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         return
     last = [row.val_accuracy for row in evidence.history[-max(3, len(evidence.history) // 3) :]]
     swing = statistics.pstdev(last)
-    # The rung at which the learning rate begins to fall; what `rung train` does by itself falls to zero.
-    settings = {"rounds": None, "rung": "annealed" if evidence.settings.get("rung") else None}
+    settings = annealing(evidence)
     yield Finding(
         kind="not_annealed",
         severity="warning",

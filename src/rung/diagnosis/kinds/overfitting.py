@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
@@ -11,7 +12,7 @@ from rung.diagnosis.signals import noise
 EXPLAINS: frozenset[str] = frozenset({"miscalibration", "wasted_time", "wrong_labels", "indistinct_classes"})
 
 # Share of the validation error that is left on training images, at most, and the points between the two, at least.
-ERROR_RATIO, GAP = 0.35, 0.05
+ERROR_RATIO, GAP = 0.4, 0.03
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
@@ -22,6 +23,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     gap = train.accuracy - val.accuracy
     if gap < max(GAP, 2 * noise(val)) or 1 - train.accuracy > ERROR_RATIO * (1 - val.accuracy):
         return
+    text, settings = _more_variation(evidence)
     yield Finding(
         kind="overfitting",
         severity="warning",
@@ -29,12 +31,20 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             f"Overfitting: it knows {train.accuracy:.1%} of the training images, but only {val.accuracy:.1%} of the "
             f"validation images, {100 * gap:.0f} points fewer."
         ),
-        remedy=Remedy(
-            "Vary the training images more strongly, so that none is seen twice alike; more images help most.",
-            evidence.command(augment="strong"),
-            {"augment": "strong"},
-        ),
+        remedy=Remedy(f"{text}; more images help most.", evidence.command(**settings), settings),
         cost=gap / 3,
         evidence={"train_accuracy": train.accuracy, "val_accuracy": val.accuracy, "gap": gap, "chart": "accuracy"},
         reference="Zhang et al., Understanding deep learning requires rethinking generalization, ICLR 2017",
     )
+
+
+def _more_variation(evidence: Evidence) -> tuple[str, dict[str, Any]]:
+    """One step more than there is. Of images that had not been varied at all, 18 trials gained 2.5 points by the usual
+    variation and lost 3.8 by the strong one.
+    """
+    varied = evidence.recipe.get("augmentation") or {}
+    if varied.get("flip") or varied.get("translate"):
+        return "Vary the training images more strongly, so that none is seen twice alike", {"augment": "strong"}
+    text = "Vary the training images, so that none is seen twice alike"
+    # On the ladder, that is an idea of its own.
+    return text, {"rung": "augmented"} if evidence.settings.get("rung") else {"augment": "normal"}

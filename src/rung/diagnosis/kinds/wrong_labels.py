@@ -42,6 +42,8 @@ FEW = 4
 SUREST, SURE, FLAT = 0.1, 0.4, 0.7
 # Agreement of answers and labels from which the surer of the answers can be taken for right: SURE of them.
 ACCURATE = 0.9
+# Probability from which answers are equally sure. Where more images than are counted have it, nobody knows the surest.
+CERTAIN = 1 - 1e-6
 # Share of wrong labels that the lower end of its interval must exceed; and from which they are serious.
 SHARE, SERIOUS = 0.01, 0.1
 # Validation accuracy from which a single run is asked: of 105 healthy tiny networks, every second one blamed labels,
@@ -84,7 +86,7 @@ def estimate(probabilities: npt.NDArray[np.floating[Any]], labels: Ints) -> Susp
     above = (probabilities > probabilities[np.arange(len(labels)), labels][:, None]).sum(1)[surest]
     accurate = float((above == 0).mean()) >= ACCURATE
     count = int((SURE if accurate else CONFIDENT if classes >= FEW else SUREST) * len(labels))
-    if count < LEAST:
+    if count < LEAST or probabilities[surest[count]].max() > CERTAIN:
         return None
     if not accurate and classes >= FEW:
         unlikely = int((above[:count] >= classes // 2).sum())
