@@ -135,3 +135,32 @@ def test_without_timm_a_sentence_says_so(monkeypatch) -> None:
     monkeypatch.setattr(backbones, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="needs the package timm"):
         backbones.backbone("timm:resnet18")
+
+
+@needs_weights
+def test_many_images_are_predicted_by_a_faster_engine_with_the_same_answers() -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network = PretrainedConfig(side=48).build((32, 32), 3, 4)
+    images = torch.randn(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network.initialise(images)
+    network.eval()
+    with torch.inference_mode():
+        network.expect(10)
+        assert network._engine is None
+        slow = network(images)
+        network.expect(10_000)
+        assert network._engine is not None
+        torch.testing.assert_close(network(images), slow, atol=1e-3, rtol=1e-3)
+        assert not torch.equal(network(images), slow)  # else it was torch again
+    # Where gradients are wanted, torch computes; and other weights are not answered by an engine that has the old ones.
+    assert torch.equal(network(images), slow)
+    network.load_state_dict(network.state_dict())
+    assert network._engine is None
+
+
+@needs_weights
+def test_a_backbone_that_learns_is_left_to_torch() -> None:
+    network = PretrainedConfig(learns="all").build((32, 32), 3, 4)
+    network.expect(10_000)
+    assert network._engine is None

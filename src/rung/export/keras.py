@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from rung.errors import RungError
-from rung.export.graph import INPUT, Operation, operations
 from rung.export.onnx import metadata
 from rung.export.target import Answers, Target
 from rung.models.classifier import Classifier, view_weights
+from rung.models.graph import INPUT, Operation, operations
 from rung.progress import Progress
 from rung.runs import Run
 

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rung import __version__
-from rung.export.graph import INPUT, Operation, Weights, operations
 from rung.export.needs import need
 from rung.export.target import Answers, Target
 from rung.models.classifier import Classifier, view_weights
+from rung.models.graph import INPUT, Weights, operations
+from rung.models.onnx_graph import IR_VERSION, OPSET, OnnxGraph
 from rung.progress import Progress
 from rung.runs import Run
 
 if TYPE_CHECKING:
     import onnx
-
-OPSET, IR_VERSION = 17, 8
-"""Old enough for every ONNX Runtime since 1.13, also in browsers, and for OpenVINO and TensorRT of that age."""
 
 IMAGES, PROBABILITIES, FEATURES = "images", "probabilities", "features"
 
@@ -83,7 +80,7 @@ def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = Fal
 
     height, width = json.loads(about["image_size"])
     channels, classes = json.loads(about["channels"]), len(json.loads(about["classes"]))
-    graph = _Graph()
+    graph = OnnxGraph()
     weights = view_weights(model.views, (height, width))
     pixels = _views(graph, len(weights), (height, width))
     steps = operations(model.network)
@@ -95,8 +92,7 @@ def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = Fal
     else:
         centred = graph.node("Sub", [pixels, graph.constant(mean[:, None, None])])
         graph.node("Div", [centred, graph.constant(std[:, None, None])], INPUT)
-    for step in steps:
-        _OPERATIONS[step.kind](graph, step)
+    graph.write(steps)
     logits = _averaged(graph, steps[-1].name, classes, weights)
     temperature = float(model.temperature)
     calibrated = graph.node("Div", [logits, graph.constant(np.float32(temperature))])
@@ -127,28 +123,6 @@ def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = Fal
     return result
 
 
-class _Graph:
-    """The nodes and constants of a model while it is put together."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-
-    def node(self, kind: str, inputs: list[str], output: str | None = None, **options: Any) -> str:
-        from onnx import helper
-
-        output = output or f"{kind.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}_node", **options))
-        return output
-
-    def constant(self, value: Any, name: str | None = None) -> str:
-        from onnx import numpy_helper
-
-        name = name or f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(value), name))
-        return name
-
-
 def _on_pixels(weights: dict[str, Weights], mean: Weights, std: Weights) -> dict[str, Weights]:
     """The weights of a convolution of pixels that gives what ``weights`` give of normalised ones."""
     filters = weights["weight"].astype(np.float64) / std[None, :, None, None]
@@ -156,7 +130,7 @@ def _on_pixels(weights: dict[str, Weights], mean: Weights, std: Weights) -> dict
     return {"weight": filters.astype(np.float32), "bias": bias.astype(np.float32)}
 
 
-def _views(graph: _Graph, count: int, size: tuple[int, int]) -> str:
+def _views(graph: OnnxGraph, count: int, size: tuple[int, int]) -> str:
     """The views of the images one after the other along the batch, float32 (views · N, C, H, W), 0 to 255."""
     from onnx import TensorProto
 
@@ -174,7 +148,7 @@ def _views(graph: _Graph, count: int, size: tuple[int, int]) -> str:
     return graph.node("Cast", [pixels], to=TensorProto.FLOAT)
 
 
-def _shifted(graph: _Graph, side: str, size: tuple[int, int]) -> list[str]:
+def _shifted(graph: OnnxGraph, side: str, size: tuple[int, int]) -> list[str]:
     """Images (N, C, H, W) moved by a pixel along the diagonal, either way."""
     around = graph.constant(np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
     padded = graph.node("Pad", [side, around], mode="reflect")
@@ -186,7 +160,7 @@ def _shifted(graph: _Graph, side: str, size: tuple[int, int]) -> list[str]:
     return found
 
 
-def _averaged(graph: _Graph, rows: str, columns: int, weights: tuple[float, ...]) -> str:
+def _averaged(graph: OnnxGraph, rows: str, columns: int, weights: tuple[float, ...]) -> str:
     """The mean over the views, which lie one after the other: (views · N, columns) to (N, columns)."""
     if len(weights) == 1:
         return rows
@@ -194,91 +168,5 @@ def _averaged(graph: _Graph, rows: str, columns: int, weights: tuple[float, ...]
     weighted = graph.node("Mul", [apart, graph.constant(np.array(weights, np.float32)[:, None, None])])
     return graph.node("ReduceSum", [weighted, graph.constant(np.array([0], np.int64))], keepdims=0)
 
-
-def _convolution(graph: _Graph, step: Operation) -> None:
-    (down, across) = step.options["padding"]
-    graph.node(
-        "Conv",
-        [step.inputs[0], *_weights(graph, step, "weight", "bias")],
-        step.name,
-        kernel_shape=list(step.weights["weight"].shape[2:]),
-        strides=list(step.options["stride"]),
-        pads=[down, across, down, across],
-        group=step.options["groups"],
-    )
-
-
-def _affine(graph: _Graph, step: Operation) -> None:
-    scale, shift = (
-        graph.constant(step.weights[name][:, None, None], f"{step.name}.{name}") for name in ("scale", "shift")
-    )
-    graph.node("Add", [graph.node("Mul", [step.inputs[0], scale]), shift], step.name)
-
-
-def _dense(graph: _Graph, step: Operation) -> None:
-    graph.node("Gemm", [step.inputs[0], *_weights(graph, step, "weight", "bias")], step.name, transB=1)
-
-
-def _pooling(graph: _Graph, step: Operation) -> None:
-    (down, across) = step.options["padding"]
-    average = {"count_include_pad": 1} if step.kind == "average pooling" else {}
-    graph.node(
-        "AveragePool" if average else "MaxPool",
-        [step.inputs[0]],
-        step.name,
-        kernel_shape=list(step.options["kernel"]),
-        strides=list(step.options["stride"]),
-        pads=[down, across, down, across],
-        **average,
-    )
-
-
-def _relu6(graph: _Graph, step: Operation) -> None:
-    graph.node("Clip", [step.inputs[0], *(graph.constant(np.float32(end)) for end in (0, 6))], step.name)
-
-
-def _resize(graph: _Graph, step: Operation) -> None:
-    # Before opset 18 the sizes of all axes have to be given, also that of the batch.
-    shape = graph.node("Shape", [step.inputs[0]])
-    ends = [graph.constant(np.array([end], np.int64)) for end in (0, 2)]
-    others = graph.node("Slice", [shape, *ends])
-    sizes = graph.node("Concat", [others, graph.constant(np.array(step.options["size"], np.int64))], axis=0)
-    graph.node(
-        "Resize",
-        [step.inputs[0], "", "", sizes],
-        step.name,
-        mode="linear",
-        coordinate_transformation_mode="half_pixel",
-    )
-
-
-def _times(graph: _Graph, step: Operation) -> None:
-    graph.node("Mul", [step.inputs[0], graph.constant(np.float32(step.options["factor"]))], step.name)
-
-
-def _over_positions(graph: _Graph, step: Operation) -> None:
-    kind = "ReduceMax" if step.kind == "maximum" else "ReduceMean"
-    graph.node(kind, [step.inputs[0]], step.name, axes=[2, 3], keepdims=0)
-
-
-def _weights(graph: _Graph, step: Operation, *names: str) -> list[str]:
-    return [graph.constant(step.weights[name], f"{step.name}.{name}") for name in names]
-
-
-_OPERATIONS: dict[str, Callable[[_Graph, Operation], object]] = {
-    "convolution": _convolution,
-    "affine": _affine,
-    "dense": _dense,
-    "max pooling": _pooling,
-    "average pooling": _pooling,
-    "relu": lambda graph, step: graph.node("Relu", [step.inputs[0]], step.name),
-    "relu6": _relu6,
-    "add": lambda graph, step: graph.node("Add", list(step.inputs), step.name),
-    "times": _times,
-    "resize": _resize,
-    "maximum": _over_positions,
-    "mean": _over_positions,
-    "flatten": lambda graph, step: graph.node("Flatten", [step.inputs[0]], step.name, axis=1),
-}
 
 TARGET = Target("model.onnx", "ONNX Runtime", ("onnx", "onnxruntime"), "export", _write, answers)

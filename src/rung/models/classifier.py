@@ -130,6 +130,9 @@ def predict(
     model.views = views or own_views
     device = model.mean.device
     batch_size = batch_size or int(getattr(model.network, "images_at_once", 250))
+    expect = getattr(model.network, "expect", None)
+    if precision == "float32" and expect is not None:
+        expect(len(images))
     try:
         parts = []
         for start in range(0, len(images), batch_size):

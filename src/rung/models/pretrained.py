@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rung.models.backbones import LITE0, backbone
+from rung.models.engine import Engine, compiled
 
 Learns = Literal["head", "upper", "all"]
 # How many parts of the backbone, counted from the top, learn where the upper ones do.
 UPPER = 6
+# Images from which on it is worth it to compile the backbone.
+MANY = 200
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class PretrainedNetwork(nn.Module):
 
     images_at_once = 25
     backbone: Any
+    _engine: Engine | None = None
 
     def __init__(self, config: PretrainedConfig, image_size: tuple[int, int], channels: int, classes: int) -> None:
         super().__init__()
@@ -71,6 +75,8 @@ class PretrainedNetwork(nn.Module):
         for step in steps[len(steps) - learning :]:
             step.requires_grad_(True)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.image_size = image_size
+        self.register_load_state_dict_post_hook(lambda *_: self._forget())  # type: ignore[no-untyped-call]
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -89,6 +95,7 @@ class PretrainedNetwork(nn.Module):
         """Take the weights that the backbone was published with; the images are not looked at."""
         self.backbone.load_state_dict(backbone(self.config.backbone).weights(self.channels))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._forget()
 
     def rate_shares(self) -> dict[str, float]:
         """Shares of the peak learning rate by the names of weights: 1 for the heads, less and less below them.
@@ -102,8 +109,27 @@ class PretrainedNetwork(nn.Module):
             if p.requires_grad
         }
 
+    def expect(self, images: int) -> None:
+        """Get ready to predict so many images. If they are many, a faster engine than torch may be worth its start.
+
+        A backbone that learns is left to torch: the engine has its weights as they were.
+        """
+        device = next(self.parameters()).device.type
+        if images >= MANY and self._engine is None and self.config.learns == "head" and device == "cpu":
+            self._engine = compiled(_Pooled(self), self.channels, self.image_size)
+
+    def _forget(self) -> None:
+        self._engine = None
+
     def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
         """The mean of every feature map, (N, C) each."""
+        quick = self._engine is not None and not self.training and not torch.is_grad_enabled()
+        if quick and x_NCHW.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
+            assert self._engine is not None
+            return self._engine(x_NCHW)
+        return self._pooled(x_NCHW)
+
+    def _pooled(self, x_NCHW: Tensor) -> list[Tensor]:
         if self.resized:
             size = (self.config.side, self.config.side)
             x_NCHW = F.interpolate(x_NCHW, size=size, mode="bilinear", align_corners=False)
@@ -126,3 +152,14 @@ class PretrainedNetwork(nn.Module):
         for more in logits[1:]:
             total = total + more
         return total
+
+
+class _Pooled(nn.Module):
+    """What :meth:`PretrainedNetwork.pooled` computes, as a module of its own."""
+
+    def __init__(self, network: PretrainedNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_NCHW: Tensor) -> list[Tensor]:
+        return self.network._pooled(x_NCHW)

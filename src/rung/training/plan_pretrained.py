@@ -16,7 +16,7 @@ from rung.data.probe import Probe
 from rung.errors import UsageError
 from rung.models.backbones import LITE0, backbone, is_installed
 from rung.models.classifier import Classifier, predict
-from rung.models.pretrained import PretrainedConfig
+from rung.models.pretrained import MANY, PretrainedConfig
 from rung.training.device import Machine, fastest_seconds
 from rung.training.head import CHOOSING
 from rung.training.measure import network_size
@@ -266,5 +266,7 @@ def _forward_seconds(dataset: Dataset, machine: Machine) -> float:
     mean, std = network.normalisation()
     model = Classifier(network, mean, std).to(device)
     sample = dataset.train.subset(range(min(network.images_at_once, len(dataset.train))))
+    if machine.precision == "float32":
+        network.expect(MANY)  # as there will be, test images included
     work = lambda: predict(model, sample, precision=machine.precision)  # noqa: E731
     return fastest_seconds(work, device, repeats=2) / len(sample)

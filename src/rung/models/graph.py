@@ -1,4 +1,4 @@
-"""A trained network as a list of standard operations, which every target of an export is written from.
+"""A network as a list of standard operations, which exports and other engines than torch are written from.
 
 torch's own exporters were tried first: for the same network ``torch.onnx.export`` takes seconds of imports and analysis
 and needs two more packages, and there is none for Keras. The networks here consist of a dozen kinds of layers, so they
@@ -63,24 +63,34 @@ def operations(network: nn.Module) -> list[Operation]:
     Raises:
         RungError: the network does something that is not in the list.
     """
+    found, results = operations_and_results(network)
+    if not found or [found[-1].name] != results:
+        raise RungError(f"{type(network).__name__} cannot be exported: its last step is not its result")
+    return found
+
+
+def operations_and_results(network: nn.Module) -> tuple[list[Operation], list[str]]:
+    """:func:`operations` of a network that may give several tensors, and the names of those that it gives."""
     traced = _Tracer().trace(network.eval())
     modules = dict(network.named_modules())
     names: dict[str, str] = {}
     found: list[Operation] = []
+    results: list[str] = []
     for node in traced.nodes:
         if node.op == "placeholder":
             names[node.name] = INPUT
         elif node.op == "output":
-            last = names[node.args[0].name]
-            if not found or found[-1].name != last:
-                raise RungError(f"{type(network).__name__} cannot be exported: its last step is not its result")
+            given = node.args[0]
+            results = [names[one.name] for one in (given if isinstance(given, list | tuple) else [given])]
         else:
             operation = _translate(node, modules, names)
             # What does nothing when predicting, such as dropout, is a second name of its input.
             names[node.name] = operation if isinstance(operation, str) else operation.name
             if isinstance(operation, Operation):
                 found.append(operation)
-    return _relu_before_pooling(_fold(found))
+    folded, renamed = _fold(found, results)
+    results = [renamed.get(name, name) for name in results]
+    return _relu_before_pooling(folded, results), results
 
 
 class _Tracer(torch.fx.Tracer):
@@ -264,13 +274,15 @@ _FUNCTIONS: dict[Any, Callable[..., Operation | None]] = {
 }
 
 
-def _fold(found: list[Operation]) -> list[Operation]:
+def _fold(found: list[Operation], results: list[str]) -> tuple[list[Operation], dict[str, str]]:
     """Let convolutions do the normalisations behind them, also those that have a max pooling in between.
+
+    Returns the operations that are left, and what now gives the results of those that are gone.
 
     A maximum commutes with an increasing function, so that only a scale that is nowhere negative can pass it.
     """
     places = {operation.name: place for place, operation in enumerate(found)}
-    users = [name for operation in found for name in operation.inputs]
+    users = [*results, *(name for operation in found for name in operation.inputs)]
     renamed: dict[str, str] = {}
     folded: list[Operation | None] = list(found)
     for place, operation in enumerate(found):
@@ -289,7 +301,7 @@ def _fold(found: list[Operation]) -> list[Operation]:
         folded[places[before.name]] = dataclasses.replace(before, weights=weights)
         folded[place] = None
         renamed[operation.name] = source.name
-    return [
+    left = [
         dataclasses.replace(
             operation,
             inputs=tuple(renamed.get(name, name) for name in operation.inputs),
@@ -298,16 +310,17 @@ def _fold(found: list[Operation]) -> list[Operation]:
         for operation in folded
         if operation is not None
     ]
+    return left, renamed
 
 
-def _relu_before_pooling(found: list[Operation]) -> list[Operation]:
+def _relu_before_pooling(found: list[Operation], results: list[str]) -> list[Operation]:
     """Swap every max pooling with the ReLU behind it, which changes no number.
 
     Engines compute a ReLU as a part of the convolution before it, and a maximum of 8-bit numbers only where nothing
     changes their scale behind it.
     """
     places = {operation.name: place for place, operation in enumerate(found)}
-    users = [name for operation in found for name in operation.inputs]
+    users = [*results, *(name for operation in found for name in operation.inputs)]
     swapped = list(found)
     for place, relu in enumerate(found):
         source = places.get(relu.inputs[0])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from rung.errors import RungError
-from rung.export.graph import INPUT, operations
+from rung.models.graph import INPUT, operations
 
 
 def kinds(network: nn.Module) -> list[str]:
