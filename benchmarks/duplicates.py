@@ -1,12 +1,12 @@
 """Are copies found, how fast, and is anything else taken for one?
 
-    python benchmarks/duplicates.py [--planted 1000] [--generated 100000] [--seed 2] [--published LIST.csv]
+    python benchmarks/duplicates.py [--planted 1000] [--generated 100000] [--seed 4001] [--published LIST.csv]
 
 Plants changed copies of CIFAR-10 images (it must be below ``$RUNG_DATA`` or in the cache) among all 60,000 and
 prints how many are found by change, and the seconds. Then counts pairs among generated images, which have none.
 ``LIST.csv`` is the published list of CIFAR-10's own near duplicates (``meta/duplicates_cifar10.csv`` of
 github.com/cvjena/cifair): with it, the share of the test images listed there whose listed twin is found. The
-thresholds were chosen with seed 0; report another.
+thresholds were chosen with seeds below 3000; report another.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planted", type=int, default=1000)
     parser.add_argument("--generated", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=4001)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--published", type=Path)
     arguments = parser.parse_args()

@@ -63,6 +63,33 @@ def test_every_changed_copy_is_found_and_nothing_else(change: Callable[[Pixels],
     assert all(0.7 < pair.similarity < 1 and pair.crosses and not pair.exact for pair in found.pairs)
 
 
+def birds(count: int, seed: int = 1) -> Pixels:
+    """Small dark things in an empty sky, which leave almost nothing to compare: uint8 (n, 32, 32, 3)."""
+    random = np.random.default_rng(seed)
+    images = np.full((count, 32, 32, 3), (150.0, 180.0, 210.0)) + np.linspace(-12, 12, 32)[:, None, None]
+    for image in images:
+        row, column = random.integers(8, 20), random.integers(8, 16)
+        image[row : row + 4, column : column + 8] -= random.uniform(0, 140, (4, 8, 1))
+    return images.round().astype(np.uint8)
+
+
+def test_copies_of_pictures_that_show_little_are_found() -> None:
+    images = np.concatenate([scenes(600), birds(30)])
+    copies = np.stack([compressed(image) for image in images[600:]])
+    found = find_duplicates([split("train", images), split("test", copies)])
+    assert {(pair.first, pair.second) for pair in found.pairs} == {
+        (Place("train", 600 + number), Place("test", number)) for number in range(30)
+    }
+
+
+def test_a_black_edge_against_a_bright_picture_hides_few_copies() -> None:
+    images = (0.5 * scenes(300) + 120).astype(np.uint8)
+    copies = np.pad(images, ((0, 0), (2, 0), (0, 2), (0, 0)))[:, :-2, 2:]
+    found = find_duplicates([split("train", np.concatenate([scenes(600, seed=5), images])), split("test", copies)])
+    assert len(found.pairs) > 285
+    assert all(pair.first.position == 600 + pair.second.position and pair.shift == (2, -2) for pair in found.pairs)
+
+
 def test_what_was_done_is_told() -> None:
     images = scenes(50)
     copies = np.stack([images[0][:, ::-1], shifted(images[1])])
