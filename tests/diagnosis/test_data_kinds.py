@@ -177,6 +177,20 @@ def test_class_imbalance(labels: np.ndarray) -> None:
     assert found("class_imbalance", look=look(counts=(400, 300, 100))) == []
 
 
+@pytest.mark.parametrize("installed", [False, True])
+def test_few_photographs_start_from_a_network_that_knows_such(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rung.diagnosis.kinds import too_few_images
+
+    monkeypatch.setattr(too_few_images, "is_installed", lambda: installed)
+    few = look(counts=(30, 20, 40))
+    (finding,) = found("too_few_images", look=few, data="photos", settings={"data": "photos", "rung": "deep"})
+    assert "rung[pretrained]" in finding.remedy.text or installed
+    assert finding.remedy.settings == ({"rung": None, "pretrained": "always"} if installed else {})
+    assert finding.remedy.command == ("rung train photos --pretrained always" if installed else None)
+    (finding,) = found("too_few_images", look=few, recipe={"network": {"name": "pretrained"}})
+    assert not finding.remedy.settings
+
+
 def test_too_few_images() -> None:
     (finding,) = found("too_few_images", look=look(counts=(30, 20, 40)))
     assert "three quarters of the 3 classes have 35 images or fewer" in finding.statement

@@ -56,4 +56,5 @@ def find(evidence: Evidence) -> Iterator[Finding]:
                 ),
                 cost=wrong / int(table.sum()),
                 evidence={"classes": list(names), "accuracy": accuracy, "interval": [low, high], "confused": wrong},
+                reference="Tsipras et al., From ImageNet to image classification, ICML 2020 (arXiv:2005.11295)",
             )

@@ -94,4 +94,5 @@ def _mean(values: tuple[float, ...]) -> str:
 
 
 def _finding(severity: Severity, statement: str, remedy: str, cost: float, evidence: dict[str, object]) -> Finding:
-    return Finding("pixel_scale", severity, statement, Remedy(remedy), cost, evidence)
+    reference = "LeCun et al., Efficient BackProp, in Neural Networks: Tricks of the Trade, 1998, section 4.3"
+    return Finding("pixel_scale", severity, statement, Remedy(remedy), cost, evidence, reference=reference)
