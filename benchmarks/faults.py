@@ -191,10 +191,10 @@ class Job:
         return hashlib.sha256(content).hexdigest()
 
 
-def _train(data: Path, out: Path) -> None:
+def _train(epochs: int, data: Path, out: Path) -> None:
     import rung
 
-    rung.train(data, epochs=EPOCHS, seed=1, out=out, threads=1, precision="float32")
+    rung.train(data, epochs=epochs, seed=1, out=out, threads=1, precision="float32")
 
 
 def _resume(out: Path) -> None:
@@ -236,21 +236,22 @@ def _climb_models(out: Path) -> list[Path]:
     return [run.path for step in found.steps for run in found.runs(step.name)]
 
 
-JOBS = {
-    "train": Job("run.json", _train, _resume, _run_finished, lambda out: [out]),
-    "climb": Job("climb.json", _climb, _resume_climb, _climb_finished, _climb_models),
-}
+def jobs(epochs: int) -> dict[str, Job]:
+    """What can be killed, by name; each trains for so many epochs (a climb by :func:`_let_climbs_be_short`)."""
+    return {
+        "train": Job("run.json", partial(_train, epochs), _resume, _run_finished, lambda out: [out]),
+        "climb": Job("climb.json", _climb, _resume_climb, _climb_finished, _climb_models),
+    }
 
 
-def trial(name: str, number: int, folder: Path, reference: str, calls: int, seconds: float) -> dict[str, Any]:
+def trial(job: Job, number: int, folder: Path, reference: str, calls: int, seconds: float) -> dict[str, Any]:
     """One job, ended and resumed until it is through; a row of the results."""
     from rung.errors import RungError
 
-    job = JOBS[name]
     chance = random.Random(number)
     out = folder / f"run{number}"
     way = ("signal", "call", "error")[number % 3]
-    row: dict[str, Any] = {"job": name, "trial": number, "way": way, "endings": [], "unreadable": 0, "finished": False}
+    row: dict[str, Any] = {"trial": number, "way": way, "endings": [], "unreadable": 0, "finished": False}
     faults = 1 + (sum(chance.random() < 0.33 for _ in range(2)))
     for attempt in range(faults + MOST_RESUMPTIONS):
         begun = (out / job.record).is_file()
@@ -281,7 +282,7 @@ def trial(name: str, number: int, folder: Path, reference: str, calls: int, seco
     return row
 
 
-def prepare(data: Path) -> None:
+def prepare(data: Path, epochs: int) -> None:
     """Write images to train on; import what that needs, so that a fork starts at once; save a checkpoint a row."""
     import numpy as np
 
@@ -290,7 +291,7 @@ def prepare(data: Path) -> None:
     from rung.evaluation.metrics import preload
 
     use_tiny_networks()
-    _let_climbs_be_short()
+    _let_climbs_be_short(epochs)
     # The forks have scikit-learn already, so they need no second process that imports it.
     preload()
     rung.pipeline.training.EvaluationWorker.__init__ = lambda self: setattr(self, "_process", None)
@@ -300,14 +301,14 @@ def prepare(data: Path) -> None:
     np.savez(data, x=images.astype(np.uint8), y=labels)
 
 
-def _let_climbs_be_short() -> None:
-    """Three models, one of each, for as many epochs as the trainings have; whatever the speed of the machine."""
+def _let_climbs_be_short(epochs: int) -> None:
+    """Three models, one of each, for so many epochs, whatever the speed of the machine."""
     from rung.ladder import climbing, planning, steps
 
     plan = planning.make_plan
 
     def choose(chosen: planning.Planning, *about: object) -> None:
-        chosen.length, chosen.epochs = 1.0, float(EPOCHS)
+        chosen.length, chosen.epochs = 1.0, float(epochs)
 
     def tiny(*given: Any, **named: Any) -> Plan:
         planned = plan(*given, **named)
@@ -319,12 +320,12 @@ def _let_climbs_be_short() -> None:
     climbing.next_seed = lambda *about: None
 
 
-def run(name: str, trials: int, results: Path) -> list[dict[str, Any]]:
-    """Make the trials of a job that ``results`` does not have, after a reference without any fault; the job's rows."""
+def run(name: str, trials: int, results: Path, epochs: int) -> None:
+    """Make the trials of a job that ``results`` does not have, after a reference without any fault."""
     folder = Path(tempfile.mkdtemp(prefix="rung-faults-"))
-    prepare(folder / DATA)
+    prepare(folder / DATA, epochs)
     started = time.monotonic()
-    job = JOBS[name]
+    job = jobs(epochs)[name]
     how, calls = in_process(lambda: job.start(folder / DATA, folder / "reference"), Injector())
     seconds = time.monotonic() - started
     if how != "done":
@@ -334,7 +335,7 @@ def run(name: str, trials: int, results: Path) -> list[dict[str, Any]]:
     rows = rows_of(name, results)
     results.parent.mkdir(parents=True, exist_ok=True)
     for number in range(len(rows), trials):
-        row = trial(name, number, folder, reference, calls, seconds)
+        row = {"job": name, **trial(job, number, folder, reference, calls, seconds)}
         rows.append(row)
         with results.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
@@ -342,7 +343,6 @@ def run(name: str, trials: int, results: Path) -> list[dict[str, Any]]:
             print(f"trial {number} failed: {row}; its folder is {folder}")
     if all(row["identical"] for row in rows):
         shutil.rmtree(folder)
-    return rows
 
 
 def rows_of(name: str, results: Path) -> list[dict[str, Any]]:
@@ -366,12 +366,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["run", "table"])
-    parser.add_argument("--job", choices=list(JOBS), default="train")
+    parser.add_argument("--job", choices=list(jobs(EPOCHS)), default="train")
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of each training; the same for all that is kept")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     if arguments.command == "run":
-        run(arguments.job, arguments.trials, arguments.results)
+        run(arguments.job, arguments.trials, arguments.results, arguments.epochs)
     rows = rows_of(arguments.job, arguments.results)
     print(table(rows))
     sys.exit(0 if all(row["identical"] and not row["unreadable"] for row in rows) else 1)

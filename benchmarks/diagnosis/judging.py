@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.diagnosis.faults import faults
-from benchmarks.diagnosis.plan import Planted, trials
+from benchmarks.diagnosis.plan import CHOSEN_ON, Planted, trials
 from benchmarks.diagnosis.trials import healthy, load
 
 from rung.diagnosis import examine
@@ -83,7 +83,7 @@ def matters(row: Row) -> bool:
 
 def tables(rows: Sequence[Row], remedies: Sequence[Row], held_out: bool) -> str:
     """Markdown: faults, false alarms, pairs, remedies; of the half that thresholds were chosen on, or of the other."""
-    rows = [row for row in rows if (row["seed"] % 2 == 1) == held_out]
+    rows = [row for row in rows if (row["seed"] >= CHOSEN_ON) == held_out]
     known = faults()
     lines = ["| fault | trials | matter | detected | named first |", "|---|---|---|---|---|"]
     total = [0, 0, 0]
@@ -110,7 +110,7 @@ def tables(rows: Sequence[Row], remedies: Sequence[Row], held_out: bool) -> str:
         both, one = both + (hits == 2), one + (hits > 0)
     lines += ["", "| two faults | trials |", "|---|---|"]
     lines += [f"| both named | {share(both, len(double))} |", f"| at least one named | {share(one, len(double))} |"]
-    mine = [row for row in remedies if (row["seed"] % 2 == 1) == held_out]
+    mine = [row for row in remedies if (row["seed"] >= CHOSEN_ON) == held_out]
     if mine:
         lines += ["", "| remedy of | trials | improved | mean gain in points |", "|---|---|---|---|"]
         for kind in sorted({row["kind"] for row in mine}):

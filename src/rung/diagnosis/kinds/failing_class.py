@@ -18,7 +18,7 @@ RECALL, ANSWERS, IMAGES = 0.5, 0.25, 10
 # Training images of the class over the median of the classes from which it is rare. A class that is not should be
 # found, too, by a network with this mean recall of the others and so much of the loss learnt; until then, its turn may
 # be to come.
-RARE, OTHERS, LEARNT = 0.25, 0.7, 0.5
+RARE, OTHERS, LEARNT = 0.25, 0.7, 0.65
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ EXPLAINS: frozenset[str] = frozenset()
 # Overconfidence: points by which mean confidence exceeds accuracy on validation images, and share of the way to
 # certainty; or, where there are few mistakes, how many times the log loss is what a temperature leaves of it.
 # Modesty: share of the way from the accuracy down to guessing, which label smoothing alone does not reach.
-DISTANCE, OVER, LOSS, UNDER = 0.05, 0.3, 1.4, 0.75
+DISTANCE, OVER, LOSS, UNDER = 0.05, 0.3, 1.25, 0.75
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from rung.diagnosis.signals import noise
 EXPLAINS: frozenset[str] = frozenset({"miscalibration", "wasted_time", "wrong_labels", "indistinct_classes"})
 
 # Share of the validation error that is left on training images, at most, and the points between the two, at least.
-ERROR_RATIO, GAP = 0.4, 0.03
+ERROR_RATIO, GAP = 0.5, 0.03
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
