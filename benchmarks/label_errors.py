@@ -8,7 +8,7 @@ predictions, and the precision of each at the number planted is measured. Then t
 epochs are trained: on the true labels, on the flipped ones, and on the flipped ones without the images that the
 finding lists. What they get right on the test split, whose labels are true, says how much of the loss comes back.
 
-Every seed adds a line to ``--results`` as soon as it is done. ``--epochs 0`` leaves the three trainings out. Where
+Every seed adds a line to ``--results`` as soon as it is done. ``--training ''`` leaves the three out. Where
 cleanlab is not installed its columns stay empty.
 """
 
@@ -34,6 +34,7 @@ from rung.models.classifier import predict
 from rung.progress import training_display
 from rung.training.clocks import StepClock
 from rung.training.device import Machine, choose_device, measure_machine, set_threads
+from rung.training.plan import Plan
 from rung.training.session import DisplayObserver, new_state, plan_training, total_steps, train
 
 
@@ -77,16 +78,15 @@ def precision(order: np.ndarray, planted: np.ndarray) -> float:
     return float(planted[order[: int(planted.sum())]].mean())
 
 
-def accuracy(dataset: Dataset, machine: Machine, epochs: float, seed: int) -> float:
-    """Test accuracy of one training with that many epochs."""
-    plan = plan_training(dataset, machine, seconds=None, epochs=epochs, seed=seed)
+def accuracy(dataset: Dataset, machine: Machine, plan: Plan, seed: int) -> float:
+    """Share of the test images that the plan's network gets right, trained on these training images."""
     state = new_state(plan.recipe, dataset, torch.device(machine.device), seed)
     train(
         state,
         dataset,
         plan.recipe,
-        StepClock(total_steps(dataset, plan.recipe, epochs)),
-        epochs=epochs,
+        StepClock(total_steps(dataset, plan.recipe, plan.epochs)),
+        epochs=plan.epochs,
         seconds=None,
         seed=seed,
         precision=machine.precision,
@@ -126,15 +126,17 @@ def one(dataset: Dataset, machine: Machine, arguments: argparse.Namespace, seed:
     chosen[listed.get("train", np.empty(0, int))] = True
     chosen[len(dataset.train) + listed.get("val", np.empty(0, int))] = True
     row |= {"found": int(chosen.sum()), "found_precision": float(planted[chosen].mean())}
-    if arguments.epochs:
+    if arguments.training:
         cut = len(dataset.train)
         without = replace(
             flipped,
             train=flipped.train.subset(np.flatnonzero(~chosen[:cut])),
             val=flipped.val.subset(np.flatnonzero(~chosen[cut:])),
         )
+        # One plan for all three: the same network, and as many epochs.
+        plan = plan_training(dataset, machine, seconds=parse_duration(arguments.training), seed=seed)
         variants = {"clean": dataset, "flipped": flipped, "without": without}
-        scores = {name: accuracy(each, machine, arguments.epochs, seed) for name, each in variants.items()}
+        scores = {name: accuracy(each, machine, plan, seed) for name, each in variants.items()}
         lost = scores["clean"] - scores["flipped"]
         row |= {f"test_{name}": value for name, value in scores.items()}
         row["recovered"] = (scores["without"] - scores["flipped"]) / lost if lost > 0 else None
@@ -146,7 +148,7 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--share", type=float, default=0.05, help="of the labels that are flipped")
     parser.add_argument("--budget", default="4m", help="for the predictions of one seed")
-    parser.add_argument("--epochs", type=float, default=8.0, help="of the three trainings")
+    parser.add_argument("--training", default="4m", help="time that each of the three is planned for; empty: none")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--threads", type=int)
