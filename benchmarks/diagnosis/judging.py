@@ -82,7 +82,7 @@ def matters(row: Row) -> bool:
 
 
 def tables(rows: Sequence[Row], remedies: Sequence[Row], held_out: bool) -> str:
-    """Markdown: faults, false alarms, pairs, remedies; of the half that thresholds were chosen on, or of the other."""
+    """Markdown: faults, false alarms, pairs, remedies; of the seeds that thresholds were chosen on, or the others."""
     rows = [row for row in rows if (row["seed"] >= CHOSEN_ON) == held_out]
     known = faults()
     lines = ["| fault | trials | matter | detected | named first |", "|---|---|---|---|---|"]

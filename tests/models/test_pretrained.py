@@ -146,10 +146,10 @@ def test_many_images_are_predicted_by_a_faster_engine_with_the_same_answers() ->
     network.initialise(images)
     network.eval()
     with torch.inference_mode():
-        network.expect(10)
+        network.expect(10, "float32")
         assert network._engine is None
         slow = network(images)
-        network.expect(10_000)
+        network.expect(10_000, "float32")
         assert network._engine is not None
         torch.testing.assert_close(network(images), slow, atol=1e-3, rtol=1e-3)
         assert not torch.equal(network(images), slow)  # else it was torch again
@@ -162,5 +162,5 @@ def test_many_images_are_predicted_by_a_faster_engine_with_the_same_answers() ->
 @needs_weights
 def test_a_backbone_that_learns_is_left_to_torch() -> None:
     network = PretrainedConfig(learns="all").build((32, 32), 3, 4)
-    network.expect(10_000)
+    network.expect(10_000, "float32")
     assert network._engine is None

@@ -182,12 +182,12 @@ def rate_at_end(evidence: Evidence) -> float:
     return evidence.history[-1].learning_rate / peak if peak > 0 else NAN
 
 
-def rate_gone(evidence: Evidence) -> float:
-    """Share of the training from which the learning rate is known to stay below a fiftieth of its peak; at most 1."""
+def rate_below(evidence: Evidence, share: float) -> float:
+    """Part of the training from which the learning rate is known to stay below that share of its peak; at most 1."""
     peak = max((row.learning_rate for row in evidence.history), default=0.0)
     if peak <= 0:
         return NAN
-    alive = max(place for place, row in enumerate(evidence.history) if row.learning_rate >= peak / 50)
+    alive = max(place for place, row in enumerate(evidence.history) if row.learning_rate >= share * peak)
     rows = [row.step for row in evidence.history]
     return rows[min(alive + 1, len(rows) - 1)] / rows[-1]
 

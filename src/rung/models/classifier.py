@@ -131,8 +131,8 @@ def predict(
     device = model.mean.device
     batch_size = batch_size or int(getattr(model.network, "images_at_once", 250))
     expect = getattr(model.network, "expect", None)
-    if precision == "float32" and expect is not None:
-        expect(len(images))
+    if expect is not None:
+        expect(len(images), precision)
     try:
         parts = []
         for start in range(0, len(images), batch_size):

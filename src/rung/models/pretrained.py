@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rung.models.backbones import LITE0, backbone
-from rung.models.engine import Engine, compiled
+
+if TYPE_CHECKING:
+    from rung.models.engine import Engine
 
 Learns = Literal["head", "upper", "all"]
 # How many parts of the backbone, counted from the top, learn where the upper ones do.
@@ -109,13 +111,15 @@ class PretrainedNetwork(nn.Module):
             if p.requires_grad
         }
 
-    def expect(self, images: int) -> None:
-        """Get ready to predict so many images. If they are many, a faster engine than torch may be worth its start.
+    def expect(self, images: int, precision: str) -> None:
+        """Get ready to predict so many images in that precision: for many, a faster engine may be worth its start.
 
         A backbone that learns is left to torch: the engine has its weights as they were.
         """
-        device = next(self.parameters()).device.type
-        if images >= MANY and self._engine is None and self.config.learns == "head" and device == "cpu":
+        fixed = self.config.learns == "head" and next(self.parameters()).device.type == "cpu"
+        if fixed and images >= MANY and precision == "float32" and self._engine is None:
+            from rung.models.engine import compiled
+
             self._engine = compiled(_Pooled(self), self.channels, self.image_size)
 
     def _forget(self) -> None:
@@ -123,9 +127,9 @@ class PretrainedNetwork(nn.Module):
 
     def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
         """The mean of every feature map, (N, C) each."""
-        quick = self._engine is not None and not self.training and not torch.is_grad_enabled()
-        if quick and x_NCHW.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-            assert self._engine is not None
+        predicting = not self.training and not torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")
+        # The tensor is asked last: where an export traces the network, it has no device.
+        if self._engine is not None and predicting and x_NCHW.device.type == "cpu":
             return self._engine(x_NCHW)
         return self._pooled(x_NCHW)
 

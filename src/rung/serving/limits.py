@@ -20,7 +20,7 @@ class Limits:
         requests: that are worked on at once. More are answered 503.
         waiting_images: that wait for the model. More are answered 503.
         patient_images: of explanations that wait for the model. More are answered 503.
-        batch_images: that the model takes at once.
+        batch_images: that a thread of the model takes at once.
         seconds: from the first byte of a request to its answer. More is answered 408 while the body is still on its
             way, else 504.
         header_seconds: for the head of a request, from the opening of the connection on. Then it is closed.

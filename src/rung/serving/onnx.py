@@ -6,17 +6,15 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rung.data.dataset import Images
 from rung.errors import RunError
+from rung.models.onnx_session import single_threaded
 from rung.runs import MODEL, RUN, SERVING, Run
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,7 +32,7 @@ class OnnxPredictor:
         self.image_size = (int(height), int(width))
         self.channels = int(data["channels"])
         self.mean, self.std = _normalisation(run)
-        self._session = _session(model)
+        self._session = single_threaded(model)
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @classmethod
@@ -67,16 +65,6 @@ class OnnxPredictor:
         """See :meth:`rung.serving.predictor.Predictor.rows`."""
         found = self._session.run(self._outputs, {"images": pixels})
         return np.asarray(found[0] if len(found) == 1 else np.hstack(found), np.float32)
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # A batch a core is faster than a batch on all cores, whose threads wait for each other after every layer.
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _kept(run: Run, key: str) -> bytes | None:

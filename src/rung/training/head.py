@@ -87,8 +87,7 @@ def features_of(
     assert isinstance(network, PretrainedNetwork)
     was_training = network.training
     network.eval()
-    if precision == "float32":
-        network.expect(len(split))
+    network.expect(len(split), precision)
     parts: list[Tensor] = []
     # In an order that mixes the classes, so that a part of them is a sample.
     order = np.random.default_rng(0).permutation(len(split))

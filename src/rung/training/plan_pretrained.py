@@ -266,7 +266,6 @@ def _forward_seconds(dataset: Dataset, machine: Machine) -> float:
     mean, std = network.normalisation()
     model = Classifier(network, mean, std).to(device)
     sample = dataset.train.subset(range(min(network.images_at_once, len(dataset.train))))
-    if machine.precision == "float32":
-        network.expect(MANY)  # as there will be, test images included
+    network.expect(MANY, machine.precision)  # as there will be, test images included
     work = lambda: predict(model, sample, precision=machine.precision)  # noqa: E731
     return fastest_seconds(work, device, repeats=2) / len(sample)

@@ -8,26 +8,26 @@ from rung.diagnosis.consequences import POOR_RESULT
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Finding, Remedy
 from rung.diagnosis.remedies import annealing
-from rung.diagnosis.signals import gain_after, noise, rate_gone
+from rung.diagnosis.signals import gain_after, noise, rate_below
 
 EXPLAINS: frozenset[str] = POOR_RESULT | {"learning_rate_too_low"}
 
-# Share of the training after which the rate was as good as gone, at most.
-SHARE = 0.6
+# Share of its peak below which the rate is as good as gone, and part of the training after which it was, at most.
+RATE, PART = 0.02, 0.6
 
 
 def find(evidence: Evidence) -> Iterator[Finding]:
     """A learning rate of next to nothing for a large part of the training, in which nothing was gained."""
-    gone, val = rate_gone(evidence), evidence.val
-    if val is None or not gone <= SHARE or gain_after(evidence, gone) > 2 * noise(val):
+    gone, val = rate_below(evidence, RATE), evidence.val
+    if val is None or not gone <= PART or gain_after(evidence, gone) > 2 * noise(val):
         return
     settings = annealing(evidence)
     yield Finding(
         kind="annealed_too_early",
         severity="warning",
         statement=(
-            f"The learning rate falls too early: after {gone:.0%} of the training it is below 2 % of its peak, and "
-            f"nothing more is learnt."
+            f"The learning rate falls too early: after {gone:.0%} of the training it is below {RATE:.0%} of its peak, "
+            f"and nothing more is learnt."
         ),
         remedy=Remedy(
             "Let the learning rate fall to zero over the whole training.", evidence.command(**settings), settings

@@ -28,6 +28,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         return
     recall, images, answers = recalls(val)
     taught = np.bincount(evidence.train.labels, minlength=len(recall)) if evidence.train else np.ones(len(recall))
+    ripe = not learnt(evidence) < LEARNT
     failing = []
     for k in range(len(recall)):
         others = np.delete(recall, k)[np.delete(images, k) > 0]
@@ -36,7 +37,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         rare = taught[k] <= RARE * np.median(taught)
         upper = wilson(float(recall[k] * images[k]), int(images[k]))[1]
         low = recall[k] if rare else upper
-        if low <= RECALL * others.mean() and (rare or (others.mean() >= OTHERS and not learnt(evidence) < LEARNT)):
+        if low <= RECALL * others.mean() and (rare or (ripe and others.mean() >= OTHERS)):
             failing.append(k)
     if not failing or len(failing) > len(recall) / 3:
         return
