@@ -79,7 +79,7 @@ def measure(each: int, seed: int, way: str, budget: float) -> dict[str, Any]:
         start = time.monotonic()
         output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
         row = {"each": each, "seed": seed, "way": way, "budget": budget, "wall": round(time.monotonic() - start, 2)}
-        row["accuracy"] = json.loads(output)["accuracy"]
+        row |= {name: json.loads(output)[name] for name in ("accuracy", "val_accuracy") if name in json.loads(output)}
         if way != "plain":
             row["network"] = json.loads((Path(name) / "run" / "run.json").read_text())["plan"]["network"]
     return row

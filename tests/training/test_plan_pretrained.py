@@ -32,11 +32,12 @@ def _dataset(images: int, side: int = 32, channels: int = 3, test: int = 100) ->
 @pytest.fixture(autouse=True)
 def _speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "is_installed", lambda: True)
-    monkeypatch.setattr(planning, "_forward_seconds", lambda dataset, machine: 1 / 1000)
+    monkeypatch.setattr(planning, "_forward_seconds", lambda dataset, machine, name: 1 / 1000)
+    monkeypatch.setattr(planning, "_scratch_error", lambda *given: 0.19)
 
 
-def _plan(dataset: Dataset, mode: str = "auto", seconds: float | None = 120.0, probe: Probe = SAFE):
-    return planning.plan_pretrained(dataset, probe, MACHINE, mode, seconds=seconds)
+def _plan(dataset: Dataset, mode: str = "auto", seconds: float | None = 120.0, probe: Probe = SAFE, **given):
+    return planning.plan_pretrained(dataset, probe, MACHINE, mode, seconds=seconds, **given)
 
 
 def test_few_photographs_start_from_imagenet_at_the_size_that_fits() -> None:
@@ -57,10 +58,12 @@ def test_mirror_images_that_are_not_safe_are_not_averaged() -> None:
 
 
 @pytest.mark.parametrize(
-    "dataset", [_dataset(60_000), _dataset(100, channels=1), _dataset(100, side=8)], ids=["many", "grey", "tiny"]
+    ("dataset", "seconds"),
+    [(_dataset(60_000), 20.0), (_dataset(100, channels=1), 120.0), (_dataset(100, side=8), 120.0)],
+    ids=["many in a short time", "grey", "tiny"],
 )
-def test_other_data_starts_from_nothing_unless_asked(dataset: Dataset) -> None:
-    assert _plan(dataset) is None
+def test_other_data_starts_from_nothing_unless_asked(dataset: Dataset, seconds: float) -> None:
+    assert _plan(dataset, seconds=seconds) is None
     assert _plan(_dataset(100, channels=1), "always").recipe.network.name == "pretrained"
 
 
@@ -92,16 +95,44 @@ def test_between_the_measured_numbers_the_error_is_between() -> None:
     assert ways.at(ways.head, 10**9) == pytest.approx(ways.head[-1])
 
 
-def test_fine_tuning_is_planned_where_the_table_promises_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    ways = planning.Ways.load()
-    monkeypatch.setattr(planning.Ways, "load", lambda: replace(ways, tuned=(0.8,) * len(ways.images)))
-    asked = {}
+def _without_trials(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """Plans of recipes are made without trying them; what was asked of the last one."""
+    asked: dict[str, object] = {}
 
     def recorded(recipe, dataset, machine, **given):
-        asked.update(given, recipe=recipe)
-        return replace(_plan(_dataset(100), "always", seconds=None), recipe=recipe)
+        asked.update(given)
+        return replace(_plan(_dataset(100), "always", learns="head"), recipe=recipe)
 
     monkeypatch.setattr(planning, "plan_recipe", recorded)
-    plan = planning.plan_pretrained(_dataset(2000), SAFE, MACHINE, "auto", seconds=300.0)
-    assert plan.recipe.network.learns == "all"
-    assert asked["seconds"] < 300 and plan.recipe.optimizer == "adam"
+    return asked
+
+
+def test_the_more_images_and_time_the_more_of_the_network_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _without_trials(monkeypatch)
+    learning = {images: _plan(_dataset(images), seconds=300.0).recipe.network.learns for images in (90, 2000, 60_000)}
+    assert learning == {90: "head", 2000: "all", 60_000: "all"}
+    assert asked["seconds"] < 300 and asked["evaluation"] > 0
+
+
+def test_a_computer_that_trains_slowly_has_the_upper_blocks_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    monkeypatch.setattr(planning, "STEP_PASSES", {"upper": 2.0, "all": 100.0})
+    assert _plan(_dataset(2000), seconds=60.0).recipe.network.learns == "upper"
+
+
+def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    assert _plan(_dataset(2000), "always", learns="head").recipe.network.learns == "head"
+    assert _plan(_dataset(90), "always", learns="upper").recipe.network.learns == "upper"
+    assert _plan(_dataset(90), "always", epochs=3.0, seconds=None).recipe.network.learns == "all"
+    assert _plan(_dataset(60_000), "always", learns="all", seconds=6.0).recipe.network.side == 64
+
+
+def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
+    ways = planning.Ways.load()
+    images = ways.images[2]
+    beginning, much = ways.tuned_error("all", images, 1e-6), ways.tuned_error("all", images, 1e9)
+    assert beginning == pytest.approx(ways.head[2], rel=1e-3)
+    assert much == pytest.approx(ways.head[2] * ways.tuned["all"][2], rel=1e-3)
+    assert beginning > ways.tuned_error("all", images, 2.0) > much
+    assert ways.least_error(images) == pytest.approx(much, rel=1e-3)

@@ -49,6 +49,8 @@ def train(
     pretrained: Annotated[
         str, typer.Option(help="auto, always or never: start from a network that knows photographs.")
     ] = "auto",
+    backbone: Annotated[str | None, typer.Option(help="Which such network: efficientnet-lite0, or timm:NAME.")] = None,
+    learns: Annotated[str | None, typer.Option(help="What of it learns: head, upper or all. Default: planned.")] = None,
     folds: Annotated[
         int | None, typer.Option(help="Estimate the accuracy by so many folds of all images as well.")
     ] = None,
@@ -89,6 +91,8 @@ def train(
             augment=augment,
             width=width,
             pretrained=pretrained,
+            backbone=backbone,
+            learns=learns,
             folds=folds,
             display=display,
             started=STARTED,

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from rung.models.depthwise import DepthwiseConv2d
+
 BATCH_NORM_EPSILON = 1e-3
 
 
@@ -50,12 +52,19 @@ class Convolution(nn.Sequential):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, activated: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        stride: int = 1,
+        depthwise: bool = False,
+        activated: bool = True,
     ) -> None:
         size = kernel + stride - 1
-        layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2, groups=groups, bias=True)
-        ]
+        if depthwise:
+            layers: list[nn.Module] = [DepthwiseConv2d(inputs, size, stride)]
+        else:
+            layers = [nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2)]
         if activated:
             layers.append(nn.ReLU6(inplace=True))
         super().__init__(*layers)
@@ -70,7 +79,7 @@ class Bottleneck(nn.Module):
         widen = [Convolution(inputs, inside)] if stage.expansion > 1 else []
         self.layers = nn.Sequential(
             *widen,
-            Convolution(inside, inside, stage.kernel, stride, groups=inside),
+            Convolution(inside, inside, stage.kernel, stride, depthwise=True),
             Convolution(inside, stage.channels, activated=False),
         )
         self.shortcut = stride == 1 and inputs == stage.channels

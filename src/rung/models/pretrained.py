@@ -106,21 +106,23 @@ class PretrainedNetwork(nn.Module):
         """
         places = {id(p): i for i, step in enumerate(reversed(self.backbone.steps)) for p in step.parameters()}
         return {
-            name: 0.3 * 0.85 ** places[id(p)] if id(p) in places else 1.0
+            name: 0.3 * 0.93 ** places[id(p)] if id(p) in places else 1.0
             for name, p in self.named_parameters()
             if p.requires_grad
         }
 
     def expect(self, images: int, precision: str) -> None:
-        """Get ready to predict so many images in that precision: for many, a faster engine may be worth its start.
-
-        A backbone that learns is left to torch: the engine has its weights as they were.
-        """
-        fixed = self.config.learns == "head" and next(self.parameters()).device.type == "cpu"
-        if fixed and images >= MANY and precision == "float32" and self._engine is None:
+        """Get ready to predict so many images in that precision: for many, a faster engine may be worth its start."""
+        possible = not self.training and precision == "float32" and next(self.parameters()).device.type == "cpu"
+        if possible and images >= MANY and self._engine is None:
             from rung.models.engine import compiled
 
             self._engine = compiled(_Pooled(self), self.channels, self.image_size)
+
+    def train(self, mode: bool = True) -> PretrainedNetwork:
+        if mode and self.config.learns != "head":
+            self._forget()  # It has the weights as they were.
+        return super().train(mode)
 
     def _forget(self) -> None:
         self._engine = None

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rung.budget import parse_duration
 from rung.errors import RunError, UsageError
@@ -20,6 +21,8 @@ MOST_EPOCHS = 1e6
 SPLIT_SEED = 0
 MOST_PIXELS = 1024
 MOST_FOLDS = 100
+Learns = Literal["head", "upper", "all"]
+LEARNS: tuple[Learns, ...] = ("head", "upper", "all")
 PRETRAINED = ("auto", "always", "never")
 PRECISIONS = ("float32", "bfloat16")
 # Settings that change the recipe, as rung.training.adjustments.Adjustments has them.
@@ -47,6 +50,8 @@ class Settings:
     augment: str | None = None
     width: float | None = None
     pretrained: str = "auto"
+    backbone: str | None = None
+    learns: Learns | None = None
     folds: int | None = None
 
     def command(self) -> str:
@@ -63,6 +68,8 @@ class Settings:
             if (value := getattr(self, name)) is not None:
                 words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
         words += ["--pretrained", self.pretrained] if self.pretrained != "auto" else []
+        words += ["--backbone", self.backbone] if self.backbone else []
+        words += ["--learns", self.learns] if self.learns else []
         words += ["--folds", str(self.folds)] if self.folds else []
         words += ["--device", self.device] if self.device != "auto" else []
         words += ["--max-memory", f"{self.max_memory / 2**20:.0f}M"] if self.max_memory else []
@@ -90,6 +97,8 @@ def check_settings(
     augment: str | None = None,
     width: float | None = None,
     pretrained: str = "auto",
+    backbone: str | None = None,
+    learns: str | None = None,
     folds: int | None = None,
 ) -> Settings:
     """The settings, if they make sense.
@@ -119,12 +128,22 @@ def check_settings(
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")
     if pretrained not in PRETRAINED:
         raise UsageError(f"--pretrained is auto, always or never, not {pretrained!r}")
+    what_learns = next((known for known in LEARNS if known == learns), None)
+    if learns is not None and what_learns is None:
+        raise UsageError(f"--learns is head, upper or all, not {learns!r}")
+    if pretrained == "never" and (backbone is not None or learns is not None):
+        raise UsageError(
+            "--pretrained never and a backbone, or what of it learns, contradict each other; leave one out"
+        )
+    if backbone is not None or learns is not None:
+        pretrained = "always"
     if folds is not None and not 2 <= folds <= MOST_FOLDS:
         raise UsageError(f"the number of folds must lie between 2 and {MOST_FOLDS}, not {folds}")
     changed = (rung, rounds, rate_scale, batch_size, augment, width)
     if pretrained == "always" and any(value is not None for value in changed):
         raise UsageError(
-            "--pretrained always and a rung or changes of the recipe contradict each other; give one of them"
+            "a start from a pretrained network and a rung or changes of the recipe contradict each other; give one "
+            "of them"
         )
     rates = None if rounds is None else tuple(float(rate) for rate in rounds)
     return Settings(
@@ -145,6 +164,8 @@ def check_settings(
         augment,
         width,
         pretrained,
+        backbone,
+        what_learns,
         folds,
     )
 

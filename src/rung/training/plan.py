@@ -160,7 +160,9 @@ def make_plan(
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
     start = spent + time.monotonic() - began
     budget = None if seconds is None else seconds + spent
-    plan = _finished(recipe, dataset, machine, known, budget, passes(config, best_views), start, report_seconds)
+    evaluation = evaluation_seconds(dataset, best_views, known.forward)
+    planned = passes(config, best_views)
+    plan = _finished(recipe, dataset, machine, known, budget, planned, start, evaluation, report_seconds)
     expected, interval = frontier.expectation(config, plan.epochs, dataset, probe, recipe.views)
     return replace(
         plan,
@@ -226,23 +228,26 @@ def plan_recipe(
     max_memory: float | None = None,
     seed: int = 0,
     report_seconds: float = REPORT_SECONDS,
+    evaluation: float | None = None,
     reasons: Sequence[str] = (),
 ) -> Plan:
     """The plan for a recipe that is chosen already: its steps are timed, and as many as fit are planned.
 
-    There is no forecast: no table was measured for it. ``reasons`` say why this recipe; the other arguments and the
-    errors are those of :func:`make_plan`.
+    There is no forecast: no table was measured for it. ``evaluation`` is what that will take, in seconds, where it is
+    known better than from trial steps; ``reasons`` say why this recipe. The other arguments and the errors are those
+    of :func:`make_plan`.
     """
     began = time.monotonic()
     known = measure_cost(recipe, dataset, machine, seed, max_memory)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
+    if evaluation is None:
+        evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
     if epochs is None and seconds is not None:
-        left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
-        left -= evaluation_seconds(dataset, recipe.views, known.forward)
+        left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds - evaluation
         epochs = left / (known.step * len(dataset.train))
     start = spent + time.monotonic() - began
     budget = None if seconds is None else seconds + spent
-    plan = _finished(recipe, dataset, machine, known, budget, epochs or 1.0, start, report_seconds)
+    plan = _finished(recipe, dataset, machine, known, budget, epochs or 1.0, start, evaluation, report_seconds)
     return replace(plan, reasons=tuple(filter(None, (*reasons, memory_reason))))
 
 
@@ -254,6 +259,7 @@ def _finished(
     budget: float | None,
     epochs: float,
     start: float,
+    evaluation: float,
     report_seconds: float,
 ) -> Plan:
     """The plan without forecast and reasons; ``start`` is what it has taken until now.
@@ -264,7 +270,6 @@ def _finished(
     steps = int(epochs * max(1, len(dataset.train) // recipe.batch_size))
     if budget is None:
         steps = max(1, steps)
-    evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
     if steps < 1:
         raise UsageError(
             f"the budget leaves no time for a single training step: the start takes {start:.1f} s, evaluation and "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -16,8 +17,10 @@ from rung.data.probe import Probe
 from rung.errors import UsageError
 from rung.models.backbones import LITE0, backbone, is_installed
 from rung.models.classifier import Classifier, predict
-from rung.models.pretrained import MANY, PretrainedConfig
+from rung.models.pretrained import MANY, Learns, PretrainedConfig
+from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine, fastest_seconds
+from rung.training.frontier import Frontier
 from rung.training.head import CHOOSING
 from rung.training.measure import network_size
 from rung.training.plan import (
@@ -26,6 +29,7 @@ from rung.training.plan import (
     Plan,
     choose_augmentation,
     evaluation_seconds,
+    make_plan,
     plan_recipe,
 )
 from rung.training.recipe import Recipe
@@ -39,8 +43,12 @@ LEAST_SIDE = 24
 TRIAL_SIDE = 96
 # Images of a fine-tuning step.
 BATCH = 32
-# What a training step costs in forward passes, and the share of the time that is planned with.
-STEP_PASSES, MARGIN = 3.5, 0.9
+# What a training step costs in forward passes of the faster engine, by what learns; measured on two slow cores.
+STEP_PASSES: dict[Learns, float] = {"upper": 2.8, "all": 6.5}
+# The share of the time that is planned with, and the epochs beyond which few images are only learnt by heart.
+MARGIN, MOST_EPOCHS = 0.9, 12.0
+# Below this share of the error that is the least from scratch, no training from scratch need be planned to compare.
+CLEARLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -50,11 +58,12 @@ class Ways:
     Attributes:
         images: of the training split, rising.
         head: error of a head on features of images at 160 pixels, two views.
-        scratch: error of a training from scratch in two minutes.
+        scratch: error of a training from scratch with all the time that it can use.
         sides: by pixels a side, what the head's error is multiplied by; rising.
         one_view: what it is multiplied by without mirrored views.
-        tuned: what is left of it after so many epochs of fine-tuning all layers, by images.
-        tuned_epochs: how many that were.
+        tuned: what fine-tuning of the upper blocks, or of all, leaves in the end of the error of the head that it
+            begins with, by images.
+        halfway: images that a fine-tuning sees until half of its gain is there.
     """
 
     images: tuple[int, ...]
@@ -62,23 +71,22 @@ class Ways:
     scratch: tuple[float, ...]
     sides: dict[int, float]
     one_view: float
-    tuned: tuple[float, ...]
-    tuned_epochs: float
+    tuned: dict[str, tuple[float, ...]]
+    halfway: int
 
     @classmethod
     @cache
     def load(cls) -> Ways:
         """The tables that come with the package."""
         table = json.loads((files("rung.training") / TABLE).read_text(encoding="utf-8"))
-        sides = {int(side): share for side, share in table["sides"].items()}
         return cls(
-            tuple(table["images"]),
-            tuple(table["head"]),
-            tuple(table["scratch"]),
-            sides,
-            table["one_view"],
-            tuple(table["tuned"]),
-            table["tuned_epochs"],
+            images=tuple(table["images"]),
+            head=tuple(table["head"]),
+            scratch=tuple(table["scratch"]),
+            sides={int(side): share for side, share in table["sides"].items()},
+            one_view=table["one_view"],
+            tuned={way: tuple(shares) for way, shares in table["tuned"].items()},
+            halfway=table["halfway"],
         )
 
     def at(self, values: tuple[float, ...], images: int) -> float:
@@ -88,6 +96,18 @@ class Ways:
         place = next(i for i in range(1, len(xs)) if x <= xs[i])
         share = (x - xs[place - 1]) / (xs[place] - xs[place - 1])
         return math.exp((1 - share) * math.log(values[place - 1]) + share * math.log(values[place]))
+
+    def tuned_error(self, learns: str, images: int, epochs: float) -> float:
+        """The error after so many epochs of fine-tuning, at 160 pixels and with two views."""
+        gain = 1 - self.at(self.tuned[learns], images)
+        seen = images * epochs
+        # It begins with a head on a part of many images.
+        return self.at(self.head, min(images, STARTING_IMAGES)) * (1 - gain / (1 + self.halfway / seen))
+
+    def least_error(self, images: int) -> float:
+        """What no way falls below, whatever the time."""
+        tuned = (self.tuned_error(learns, images, math.inf) for learns in self.tuned)
+        return min(self.at(self.head, images), *tuned)
 
 
 def check_pretrained(mode: str, name: str = LITE0) -> None:
@@ -132,69 +152,42 @@ def plan_pretrained(
     max_memory: float | None = None,
     seed: int = 0,
     report_seconds: float = REPORT_SECONDS,
+    name: str = LITE0,
+    learns: Learns | None = None,
     folds: int | None = None,
 ) -> Plan | None:
     """The plan of a training that starts from a pretrained network; None where starting from nothing is better.
 
     Args:
         mode: ``"auto"`` compares, ``"always"`` does not, ``"never"`` gives None.
+        name: which network, see :func:`rung.models.backbones.backbone`.
+        learns: what of it learns, instead of what promises most.
         folds: of a cross-validation of all images that is to follow.
         dataset, probe, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors. ``epochs`` are those of the fine-tuning; with less
-            than one the head alone learns.
+            than one the head alone learns, unless ``learns`` says otherwise.
     """
-    check_pretrained(mode)
+    check_pretrained(mode, name)
     if mode == "never" or (mode == "auto" and not (is_installed() and suits(dataset))):
         return None
     began = time.monotonic()
-    ways, images = Ways.load(), len(dataset.train)
-    scratch = ways.at(ways.scratch, images)
-    if mode == "auto" and ways.at(ways.head, images) * ways.at(ways.tuned, images) > scratch:
+    known, images = Ways.load(), len(dataset.train)
+    limit = known.at(known.scratch, images)
+    if mode == "auto" and known.least_error(images) > limit:
         return None
     augmentation, why = choose_augmentation(dataset, probe)
-    forward = _forward_seconds(dataset, machine) / TRIAL_SIDE**2
-    sides, classes = 2 if augmentation.flip else 1, len(dataset.classes)
-
-    def cost(side: int, views: int, passes: float) -> tuple[float, float]:
-        """Seconds of training and of evaluation; ``passes`` are epochs of fine-tuning."""
-        each = forward * side**2
-        head = images * sides * each + head_seconds(images, classes)
-        judging = evaluation_seconds(dataset, views, each)
-        if folds is not None:
-            everything = sum(map(len, dataset.splits))
-            # Each part is answered by a head of its own, and three smaller ones tell how it grows with its images.
-            judging += everything * sides * each + 2 * folds * head_seconds(everything, classes)
-        return head + images * passes * STEP_PASSES * each, judging
-
+    costs = _Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name), folds)
     left = math.inf if seconds is None else MARGIN * (seconds - SETUP_SECONDS - report_seconds)
-    best: tuple[float, int, int, float] | None = None
-    for side, share in ways.sides.items():
-        for views in (1, 2) if augmentation.flip else (1,):
-            training, evaluation = cost(side, views, 0)
-            if training + evaluation > left:
-                continue
-            error = ways.at(ways.head, images) * share * (1.0 if views == 2 else ways.one_view)
-            possible = [0.0] if epochs is None or epochs < 1 else [epochs]
-            if epochs is None and seconds is not None:
-                each = cost(side, views, 1)[0] - training
-                possible.append(min((left - training - evaluation) / each, 2 * ways.tuned_epochs))
-            for passes in possible:
-                # Half the gain of the table's epochs comes in the first third of them.
-                gain = 1 - ways.at(ways.tuned, images)
-                reached = passes / (passes + ways.tuned_epochs / 2) * 1.5 if passes >= 1 else 0.0
-                expected = error * (1 - gain * reached)
-                if best is None or expected < best[0]:
-                    best = expected, side, views, passes if passes >= 1 else 0.0
-    if best is None:
+    way = min(_ways(known, costs, left, epochs, learns), key=lambda one: one.error, default=None)
+    scratch = limit
+    if mode == "auto" and way is not None and way.error > CLEARLY * limit:
+        passed = time.monotonic() - began
+        scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
+    if way is None or (mode == "auto" and way.error >= scratch):
         if mode == "auto":
             return None
-        side, views, passes, expected = min(ways.sides), 1, 0.0, 1.0
-    else:
-        expected, side, views, passes = best
-    if mode == "auto" and expected >= scratch:
-        return None
-    training, evaluation = cost(side, views, passes)
-    config = PretrainedConfig(side=side, learns="all" if passes else "head")
+        way = Way(min(known.sides), 1, learns or "head", 1.0)
+    config = PretrainedConfig(name, way.side, way.learns)
     recipe = Recipe(
         network=config,
         batch_size=min(BATCH, max(8, images // 8)),
@@ -203,24 +196,25 @@ def plan_pretrained(
         label_smoothing=0.1,
         warmup=0.1,
         augmentation=augmentation,
-        views=views,
+        views=way.views,
     )
-    reason = _reason(config, images, scratch, expected, mode)
-    if passes:
+    reasons = (_reason(config, images, scratch, way.error, mode), why)
+    if not recipe.fits_a_head:
+        beginning = costs.head(way.side, tuned=True)
         plan = plan_recipe(
             recipe,
             dataset,
             machine,
-            seconds=None if seconds is None else seconds - (time.monotonic() - began) - cost(side, views, 0)[0],
+            seconds=None if seconds is None else seconds - (time.monotonic() - began) - beginning,
             spent=spent + time.monotonic() - began,
             epochs=epochs,
             max_memory=max_memory,
             seed=seed,
             report_seconds=report_seconds,
-            reasons=(reason, why),
+            evaluation=costs.evaluation(way.side, way.views),
+            reasons=reasons,
         )
-        expected_seconds = dict(plan.expected_seconds)
-        expected_seconds["training"] += cost(side, views, 0)[0]
+        expected_seconds = {**plan.expected_seconds, "training": plan.expected_seconds["training"] + beginning}
         return replace(plan, expected_seconds=expected_seconds, budget=None if seconds is None else seconds + spent)
     size = network_size(config, dataset)
     return Plan(
@@ -236,12 +230,110 @@ def plan_pretrained(
         expected_accuracy_interval=None,
         expected_seconds={
             "start": spent + time.monotonic() - began + SETUP_SECONDS,
-            "training": training,
-            "evaluation": evaluation,
+            "training": costs.head(way.side, tuned=False),
+            "evaluation": costs.evaluation(way.side, way.views),
             "report": report_seconds,
         },
-        reasons=(reason, why),
+        reasons=reasons,
     )
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to use the network: pixels a side, views, what learns, and the error to expect."""
+
+    side: int
+    views: int
+    learns: Learns
+    error: float
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Seconds that the parts of a training take.
+
+    Attributes:
+        dataset: the images.
+        mirrored: whether features are computed of both sides of an image.
+        forward: seconds of an image at ``TRIAL_SIDE`` pixels a side.
+        folds: of a cross-validation that is to follow.
+    """
+
+    dataset: Dataset
+    mirrored: bool
+    forward: float
+    folds: int | None
+
+    def each(self, side: int) -> float:
+        """One image, once through the network."""
+        return self.forward * (side / TRIAL_SIDE) ** 2
+
+    def head(self, side: int, *, tuned: bool) -> float:
+        """A head on the features of the training images; before fine-tuning, on as many as that begins with."""
+        images = min(len(self.dataset.train), STARTING_IMAGES) if tuned else len(self.dataset.train)
+        return images * (1 + self.mirrored) * self.each(side) + head_seconds(images, len(self.dataset.classes))
+
+    def epoch(self, side: int, learns: Learns) -> float:
+        """One pass of fine-tuning."""
+        return len(self.dataset.train) * STEP_PASSES[learns] * self.each(side)
+
+    def evaluation(self, side: int, views: int) -> float:
+        """Everything after the training, but for the report."""
+        seconds = evaluation_seconds(self.dataset, views, self.each(side))
+        if self.folds is None:
+            return seconds
+        everything, classes = sum(map(len, self.dataset.splits)), len(self.dataset.classes)
+        # Each part is answered by a head of its own, and three smaller ones tell how it grows with its images.
+        return (
+            seconds
+            + everything * (1 + self.mirrored) * self.each(side)
+            + 2 * self.folds * head_seconds(everything, classes)
+        )
+
+
+def _ways(known: Ways, costs: _Costs, left: float, epochs: float | None, learns: Learns | None) -> Iterator[Way]:
+    """The ways that fit into ``left`` seconds; ``epochs`` and ``learns`` are as of :func:`plan_pretrained`."""
+    images = len(costs.dataset.train)
+    default: tuple[Learns, ...] = ("head", "upper", "all")
+    if epochs is not None:
+        default = ("head",) if epochs < 1 else ("all",)
+    for side, share in known.sides.items():
+        for views in (1, 2) if costs.mirrored else (1,):
+            factor = share * (1.0 if views == 2 else known.one_view)
+            for way in default if learns is None else (learns,):
+                spare = left - costs.evaluation(side, views) - costs.head(side, tuned=way != "head")
+                if spare < 0:
+                    continue
+                if way == "head":
+                    yield Way(side, views, way, factor * known.at(known.head, images))
+                    continue
+                passes = epochs or min(MOST_EPOCHS, spare / costs.epoch(side, way))
+                if passes * images >= 1:
+                    yield Way(side, views, way, factor * known.tuned_error(way, images, passes))
+
+
+def _scratch_error(
+    dataset: Dataset,
+    probe: Probe,
+    machine: Machine,
+    seconds: float | None,
+    passed: float,
+    epochs: float | None,
+    seed: int,
+) -> float:
+    """The error that a training from nothing would come to in the time, on the scale of the tables."""
+    try:
+        plan = make_plan(
+            dataset,
+            probe,
+            machine,
+            seconds=None if seconds is None else seconds - passed,
+            epochs=epochs,
+            seed=seed,
+        )
+    except UsageError:
+        return 1.0
+    return 1 - Frontier.load().accuracy(plan.recipe.network, plan.epochs, len(dataset.train), plan.recipe.views)
 
 
 def _reason(config: PretrainedConfig, images: int, scratch: float, expected: float, mode: str) -> str:
@@ -249,7 +341,7 @@ def _reason(config: PretrainedConfig, images: int, scratch: float, expected: flo
     if mode == "always":
         return f"{knows}, as was asked."
     return (
-        f"{knows}: {images:,} images of CIFAR-10 alone teach enough in two minutes to get about "
+        f"{knows}: in this time {images:,} images of CIFAR-10 alone teach enough to get about "
         f"{1 - scratch:.0%} right, and with that knowledge about {1 - expected:.0%}."
     )
 
@@ -259,10 +351,10 @@ def head_seconds(images: int, classes: int) -> float:
     return 1.0 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, classes / 10)
 
 
-def _forward_seconds(dataset: Dataset, machine: Machine) -> float:
+def _forward_seconds(dataset: Dataset, machine: Machine, name: str = LITE0) -> float:
     """Seconds that one image takes in a forward pass at ``TRIAL_SIDE`` pixels a side."""
     device = torch.device(machine.device)
-    network = PretrainedConfig(side=TRIAL_SIDE).build(dataset.image_size, dataset.channels, len(dataset.classes))
+    network = PretrainedConfig(name, TRIAL_SIDE).build(dataset.image_size, dataset.channels, len(dataset.classes))
     mean, std = network.normalisation()
     model = Classifier(network, mean, std).to(device)
     sample = dataset.train.subset(range(min(network.images_at_once, len(dataset.train))))

@@ -12,7 +12,8 @@ import torch
 from rung.data.dataset import Dataset
 from rung.data.probe import probe
 from rung.errors import UsageError
-from rung.models.pretrained import PretrainedConfig
+from rung.models.backbones import LITE0
+from rung.models.pretrained import Learns, PretrainedConfig
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.training.adjustments import Adjustments
 from rung.training.beginning import start_from_features
@@ -46,6 +47,8 @@ def plan_training(
     rounds: tuple[float, ...] | None = None,
     adjustments: Adjustments | None = None,
     pretrained: str = "auto",
+    backbone: str | None = None,
+    learns: Learns | None = None,
     folds: int | None = None,
 ) -> Plan:
     """Look at the data and plan.
@@ -55,6 +58,8 @@ def plan_training(
         rounds: its learning rates, round by round, instead of its own; without a rung those of ``annealed``.
         adjustments: changes to the recipe that comes out.
         pretrained: ``"auto"``, ``"always"`` or ``"never"``: whether to start from a network that knows photographs.
+        backbone: of the pretrained network; by default the one of the extra ``pretrained``.
+        learns: what of it learns, instead of the planner's choice.
         folds: of a cross-validation that is to follow, if the training starts from such a network.
         dataset, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors.
@@ -81,7 +86,9 @@ def plan_training(
             raise UsageError(f"the rung {rung} is a network that exists already; leave out the other changes")
         if rung in (None, PRETRAINED.name) and not adjustments:
             mode = pretrained if rung is None else "always"
-            started = plan_pretrained(dataset, look, machine, mode, folds=folds, **timed())
+            started = plan_pretrained(
+                dataset, look, machine, mode, name=backbone or LITE0, learns=learns, folds=folds, **timed()
+            )
             if started is not None:
                 return started
         plan = make_plan(dataset, look, machine, **timed())
