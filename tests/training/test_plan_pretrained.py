@@ -131,8 +131,8 @@ def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
     ways = planning.Ways.load()
     images = ways.images[2]
-    beginning, much = ways.tuned_error("all", images, 1e-6), ways.tuned_error("all", images, 1e9)
-    assert beginning == pytest.approx(ways.head[2], rel=1e-3)
-    assert much == pytest.approx(ways.head[2] * ways.tuned["all"][2], rel=1e-3)
-    assert beginning > ways.tuned_error("all", images, 2.0) > much
-    assert ways.least_error(images) == pytest.approx(much, rel=1e-3)
+    beginning, much = ways.tuned_error("all", images, 96, 1e-6), ways.tuned_error("all", images, 96, 1e9)
+    assert beginning == pytest.approx(ways.head_error(images, 96), rel=1e-3)
+    assert much == pytest.approx(ways.head[2] * ways.tuned["all"][2] * ways.ends[96], rel=1e-3)
+    assert beginning > ways.tuned_error("all", images, 96, 2.0) > much
+    assert ways.least_error(images) < much

@@ -54,7 +54,7 @@ def start_from_features(
     if not whole and len(split) > STARTING_IMAGES:
         split = split.subset(np.random.default_rng((seed, 24)).permutation(len(split))[:STARTING_IMAGES])
     images = len(split)
-    mirrored = recipe.augmentation.flip
+    mirrored = whole and recipe.augmentation.flip
 
     def show(done: int) -> None:
         state.seconds = time.monotonic() - started

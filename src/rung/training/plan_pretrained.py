@@ -61,8 +61,9 @@ class Ways:
         scratch: error of a training from scratch with all the time that it can use.
         sides: by pixels a side, what the head's error is multiplied by; rising.
         one_view: what it is multiplied by without mirrored views.
-        tuned: what fine-tuning of the upper blocks, or of all, leaves in the end of the error of the head that it
-            begins with, by images.
+        tuned: what fine-tuning of the upper blocks, or of all, at 96 pixels leaves in the end of the error of a head
+            on as many images as it begins with, by images.
+        ends: by pixels a side, what that end is multiplied by.
         halfway: images that a fine-tuning sees until half of its gain is there.
     """
 
@@ -72,6 +73,7 @@ class Ways:
     sides: dict[int, float]
     one_view: float
     tuned: dict[str, tuple[float, ...]]
+    ends: dict[int, float]
     halfway: int
 
     @classmethod
@@ -84,6 +86,7 @@ class Ways:
             head=tuple(table["head"]),
             scratch=tuple(table["scratch"]),
             sides={int(side): share for side, share in table["sides"].items()},
+            ends={int(side): share for side, share in table["ends"].items()},
             one_view=table["one_view"],
             tuned={way: tuple(shares) for way, shares in table["tuned"].items()},
             halfway=table["halfway"],
@@ -97,16 +100,21 @@ class Ways:
         share = (x - xs[place - 1]) / (xs[place] - xs[place - 1])
         return math.exp((1 - share) * math.log(values[place - 1]) + share * math.log(values[place]))
 
-    def tuned_error(self, learns: str, images: int, epochs: float) -> float:
-        """The error after so many epochs of fine-tuning, at 160 pixels and with two views."""
-        gain = 1 - self.at(self.tuned[learns], images)
-        seen = images * epochs
+    def head_error(self, images: int, side: int) -> float:
+        """The error of a head alone, with two views."""
+        return self.at(self.head, images) * self.sides[side]
+
+    def tuned_error(self, learns: str, images: int, side: int, epochs: float) -> float:
+        """The error after so many epochs of fine-tuning, with two views."""
+        done = 1 / (1 + self.halfway / (images * epochs))
         # It begins with a head on a part of many images.
-        return self.at(self.head, min(images, STARTING_IMAGES)) * (1 - gain / (1 + self.halfway / seen))
+        beginning = self.at(self.head, min(images, STARTING_IMAGES))
+        end = self.ends[side] * self.at(self.tuned[learns], images)
+        return beginning * (self.sides[side] * (1 - done) + end * done)
 
     def least_error(self, images: int) -> float:
         """What no way falls below, whatever the time."""
-        tuned = (self.tuned_error(learns, images, math.inf) for learns in self.tuned)
+        tuned = (self.tuned_error(learns, images, side, math.inf) for learns in self.tuned for side in self.ends)
         return min(self.at(self.head, images), *tuned)
 
 
@@ -271,7 +279,8 @@ class _Costs:
     def head(self, side: int, *, tuned: bool) -> float:
         """A head on the features of the training images; before fine-tuning, on as many as that begins with."""
         images = min(len(self.dataset.train), STARTING_IMAGES) if tuned else len(self.dataset.train)
-        return images * (1 + self.mirrored) * self.each(side) + head_seconds(images, len(self.dataset.classes))
+        sides = 2 if self.mirrored and not tuned else 1
+        return images * sides * self.each(side) + head_seconds(images, len(self.dataset.classes))
 
     def epoch(self, side: int, learns: Learns) -> float:
         """One pass of fine-tuning."""
@@ -297,19 +306,19 @@ def _ways(known: Ways, costs: _Costs, left: float, epochs: float | None, learns:
     default: tuple[Learns, ...] = ("head", "upper", "all")
     if epochs is not None:
         default = ("head",) if epochs < 1 else ("all",)
-    for side, share in known.sides.items():
+    for side in known.sides:
         for views in (1, 2) if costs.mirrored else (1,):
-            factor = share * (1.0 if views == 2 else known.one_view)
+            factor = 1.0 if views == 2 else known.one_view
             for way in default if learns is None else (learns,):
                 spare = left - costs.evaluation(side, views) - costs.head(side, tuned=way != "head")
                 if spare < 0:
                     continue
                 if way == "head":
-                    yield Way(side, views, way, factor * known.at(known.head, images))
+                    yield Way(side, views, way, factor * known.head_error(images, side))
                     continue
                 passes = epochs or min(MOST_EPOCHS, spare / costs.epoch(side, way))
                 if passes * images >= 1:
-                    yield Way(side, views, way, factor * known.tuned_error(way, images, passes))
+                    yield Way(side, views, way, factor * known.tuned_error(way, images, side, passes))
 
 
 def _scratch_error(
