@@ -1,6 +1,7 @@
 """What a training step takes, and what the allocator and the spinning of threads have to do with it.
 
     python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
+    python benchmarks/steps.py depthwise            # fine-tuning with torch's gradients, and with ours
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
     python benchmarks/steps.py spin --rounds 4      # how long a thread of GNU's OpenMP spins before it sleeps
     python benchmarks/steps.py spin --busy          # the same with another program on one core
@@ -132,9 +133,41 @@ def layers() -> None:
             print(f"| {inputs} to {outputs}, {side}×{side} | {' | '.join(f'{rate:.0f}' for rate in rates)} |")
 
 
+def depthwise(rounds: int) -> None:
+    """Steps of fine-tuning EfficientNet-Lite0, in images a second, the two gradients in turns; weights are random."""
+    import torch
+    from torch.nn import functional as F
+
+    from rung.memory import keeping_freed_memory
+    from rung.models import depthwise as ours
+    from rung.models.pretrained import Learns, PretrainedConfig
+    from rung.training.device import set_threads
+
+    set_threads(None)
+    images, labels = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(0, 10, (32,))
+    positions = {"torch's": 0, "ours": ours.MOST_POSITIONS}
+    print("| learns, pixels a side | torch's | ours |\n|---|---|---|")
+    learning: tuple[Learns, ...] = ("all", "upper")
+    for side in (64, 96, 128):
+        for learns in learning:
+            network = PretrainedConfig(side=side, learns=learns).build((32, 32), 3, 10).train()
+            rates: dict[str, list[float]] = {name: [] for name in positions}
+
+            def step(network: torch.nn.Module = network) -> None:
+                F.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
+                network.zero_grad()
+
+            for name, most in list(positions.items()) * rounds:
+                ours.MOST_POSITIONS = most
+                with keeping_freed_memory():
+                    rates[name].append(len(images) / mean_seconds(step, STEPS))
+            cells = [f"{statistics.median(v):.0f} ({min(v):.0f} to {max(v):.0f})" for v in rates.values()]
+            print(f"| {learns}, {side} | {' | '.join(cells)} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["layers", "memory", "spin", "one"])
+    parser.add_argument("what", choices=["layers", "depthwise", "memory", "spin", "one"])
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
@@ -142,6 +175,8 @@ def main() -> None:
         print(json.dumps(steps()))
     elif arguments.what == "layers":
         layers()
+    elif arguments.what == "depthwise":
+        depthwise(arguments.rounds)
     else:
         compare(arguments.what, arguments.rounds, arguments.busy)
 

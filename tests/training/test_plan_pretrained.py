@@ -32,7 +32,7 @@ def _dataset(images: int, side: int = 32, channels: int = 3, test: int = 100) ->
 @pytest.fixture(autouse=True)
 def _speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "is_installed", lambda: True)
-    monkeypatch.setattr(planning, "_forward_seconds", lambda dataset, machine, name: 1 / 1000)
+    monkeypatch.setattr(planning, "_forward_seconds", lambda dataset, machine, name, side: (side / 96) ** 2 / 1000)
     monkeypatch.setattr(planning, "_scratch_error", lambda *given: 0.19)
 
 
@@ -126,6 +126,12 @@ def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _plan(_dataset(90), "always", learns="upper").recipe.network.learns == "upper"
     assert _plan(_dataset(90), "always", epochs=3.0, seconds=None).recipe.network.learns == "all"
     assert _plan(_dataset(60_000), "always", learns="all", seconds=6.0).recipe.network.side == 64
+
+
+def test_folds_judge_heads_and_so_the_head_alone_learns() -> None:
+    plan = _plan(_dataset(2000), seconds=300.0, folds=5)
+    assert plan.recipe.network.learns == "head"
+    assert plan.expected_seconds["evaluation"] > _plan(_dataset(2000), learns="head").expected_seconds["evaluation"]
 
 
 def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:

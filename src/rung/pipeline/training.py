@@ -240,7 +240,7 @@ class _Training:
         if settings.folds is not None and not plan.recipe.fits_a_head:
             raise UsageError(
                 f"--folds is for a head on a pretrained network, and the plan is {plan.recipe.network}; "
-                "leave it out, or add --pretrained always"
+                "leave it out, or add --learns head"
             )
 
         timings = {**self.timings, "before_training": time.monotonic() - self.started}

@@ -170,7 +170,8 @@ def plan_pretrained(
         mode: ``"auto"`` compares, ``"always"`` does not, ``"never"`` gives None.
         name: which network, see :func:`rung.models.backbones.backbone`.
         learns: what of it learns, instead of what promises most.
-        folds: of a cross-validation of all images that is to follow.
+        folds: of a cross-validation of all images that is to follow, which judges heads: so the head alone learns,
+            unless ``learns`` says otherwise.
         dataset, probe, machine, seconds, spent, epochs, max_memory, seed, report_seconds: as of
             :func:`rung.training.plan.make_plan`, as are the errors. ``epochs`` are those of the fine-tuning; with less
             than one the head alone learns, unless ``learns`` says otherwise.
@@ -179,12 +180,13 @@ def plan_pretrained(
     if mode == "never" or (mode == "auto" and not (is_installed() and suits(dataset))):
         return None
     began = time.monotonic()
+    learns = "head" if learns is None and folds is not None else learns
     known, images = Ways.load(), len(dataset.train)
     limit = known.at(known.scratch, images)
     if mode == "auto" and known.least_error(images) > limit:
         return None
     augmentation, why = choose_augmentation(dataset, probe)
-    costs = _Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name), folds)
+    costs = _Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name, TRIAL_SIDE), folds)
     left = math.inf if seconds is None else MARGIN * (seconds - SETUP_SECONDS - report_seconds)
     way = min(_ways(known, costs, left, epochs, learns), key=lambda one: one.error, default=None)
     scratch = limit
@@ -195,6 +197,10 @@ def plan_pretrained(
         if mode == "auto":
             return None
         way = Way(min(known.sides), 1, learns or "head", 1.0)
+    if way.side != TRIAL_SIDE:
+        # What evaluation and features take at this size, measured instead of scaled.
+        actual = _forward_seconds(dataset, machine, name, way.side)
+        costs = replace(costs, forward=actual * (TRIAL_SIDE / way.side) ** 2)
     config = PretrainedConfig(name, way.side, way.learns)
     recipe = Recipe(
         network=config,
@@ -360,10 +366,10 @@ def head_seconds(images: int, classes: int) -> float:
     return 1.0 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, classes / 10)
 
 
-def _forward_seconds(dataset: Dataset, machine: Machine, name: str = LITE0) -> float:
-    """Seconds that one image takes in a forward pass at ``TRIAL_SIDE`` pixels a side."""
+def _forward_seconds(dataset: Dataset, machine: Machine, name: str, side: int) -> float:
+    """Seconds that one image takes in a forward pass at so many pixels a side."""
     device = torch.device(machine.device)
-    network = PretrainedConfig(name, TRIAL_SIDE).build(dataset.image_size, dataset.channels, len(dataset.classes))
+    network = PretrainedConfig(name, side).build(dataset.image_size, dataset.channels, len(dataset.classes))
     mean, std = network.normalisation()
     model = Classifier(network, mean, std).to(device)
     sample = dataset.train.subset(range(min(network.images_at_once, len(dataset.train))))

@@ -189,7 +189,7 @@ LADDER: tuple[Rung, ...] = (
 # On top of the ladder where it is worth it: few photographs, and the extra `pretrained` is installed.
 PRETRAINED = Rung(
     "pretrained",
-    "a network that has learnt from 1.28 million photographs of ImageNet, with a last layer of one's own",
+    "a network that has learnt from 1.28 million photographs of ImageNet; its last layer learns, or more of it",
     "A few hundred pictures do not hold most of what there is to know about pictures; this network knows it already.",
     ("too_few_images", "overfitting"),
     (),
