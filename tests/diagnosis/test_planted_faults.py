@@ -97,8 +97,9 @@ def test_more_variation_is_one_step_more() -> None:
     assert remedy(settings={**evidence.settings, "rung": "batchnorm"}) == {"rung": "augmented"}
     shifted = {**evidence.recipe, "augmentation": {"flip": False, "translate": 2, "cutout": 0}}
     assert remedy(recipe=shifted) == {"augment": "strong"}
-    # These settings and a start from a pretrained network contradict each other: the command would be refused.
-    assert remedy(recipe={**shifted, "network": {"name": "pretrained"}}) == {}
+    # A head on a pretrained network is fitted in no steps: the command would be refused. Fine-tuning can be changed.
+    assert remedy(recipe={**shifted, "network": {"name": "pretrained", "learns": "head"}}) == {}
+    assert remedy(recipe={**shifted, "network": {"name": "pretrained", "learns": "all"}}) == {"augment": "strong"}
 
 
 def test_a_network_that_is_hardly_ever_wrong_can_be_too_sure() -> None:

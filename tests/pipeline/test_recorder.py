@@ -52,7 +52,7 @@ class World:
             self.display,
             steps_per_epoch=5,
             seconds_after=10.0,
-            planned_speed=100.0,
+            planned=(1000.0, 10.0),
             interrupted=lambda: self.asked,
         )
 
@@ -60,8 +60,8 @@ class World:
         self.state.step += 1
         self.recorder.step(self.state, 0.1, 1.0)
 
-    def row(self, speed: float = 100.0) -> None:
-        self.state.history.append(Epoch(1.0, self.state.step, 1.0, 0.1, 1.0, 0.5, 1.0, 0.5, speed))
+    def row(self, speed: float = 100.0, seconds: float = 0.0) -> None:
+        self.state.history.append(Epoch(1.0, self.state.step, seconds, 0.1, 1.0, 0.5, 1.0, 0.5, speed))
         self.recorder.row(self.state)
 
     @property
@@ -104,6 +104,15 @@ def test_the_history_is_written_even_when_the_training_fails(world: World) -> No
         world.row()
         raise RuntimeError
     assert world.rows_on_disk == 2
+
+
+def test_what_a_head_to_begin_with_took_is_not_the_speed_of_steps(world: World) -> None:
+    with world.recorder:
+        world.row(math.nan, seconds=5.0)
+        assert math.isnan(world.clock.reserved)
+        world.step()
+        world.row(200.0)
+        assert world.clock.reserved == pytest.approx(10.0)
 
 
 def test_checkpoints_come_now_and_then_between_rows_too(world: World) -> None:

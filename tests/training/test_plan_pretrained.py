@@ -12,7 +12,10 @@ from rung.data.probe import Probe
 from rung.errors import UsageError
 from rung.models.pretrained import PretrainedConfig
 from rung.training import plan_pretrained as planning
+from rung.training import ways
+from rung.training.adjustments import Adjustments
 from rung.training.device import Machine
+from rung.training.ways import Table
 
 MACHINE = Machine("cpu", "a processor", 2, "float32", 100.0)
 SAFE = Probe(0.3, 0.3, 100)
@@ -87,12 +90,12 @@ def test_an_unknown_mode_is_refused() -> None:
 
 
 def test_between_the_measured_numbers_the_error_is_between() -> None:
-    ways = planning.Ways.load()
-    first, second = ways.images[:2]
-    assert ways.at(ways.head, first) == pytest.approx(ways.head[0])
-    assert ways.head[0] > ways.at(ways.head, (first + second) // 2) > ways.head[1]
-    assert ways.at(ways.head, 1) == pytest.approx(ways.head[0])
-    assert ways.at(ways.head, 10**9) == pytest.approx(ways.head[-1])
+    table = Table.load()
+    first, second = table.images[:2]
+    assert table.at(table.head, first) == pytest.approx(table.head[0])
+    assert table.head[0] > table.at(table.head, (first + second) // 2) > table.head[1]
+    assert table.at(table.head, 1) == pytest.approx(table.head[0])
+    assert table.at(table.head, 10**9) == pytest.approx(table.head[-1])
 
 
 def _without_trials(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
@@ -116,7 +119,7 @@ def test_the_more_images_and_time_the_more_of_the_network_learns(monkeypatch: py
 
 def test_a_computer_that_trains_slowly_has_the_upper_blocks_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     _without_trials(monkeypatch)
-    monkeypatch.setattr(planning, "STEP_PASSES", {"upper": 2.0, "all": 100.0})
+    monkeypatch.setattr(ways, "STEP_PASSES", {"upper": 2.0, "all": 100.0})
     assert _plan(_dataset(2000), seconds=60.0).recipe.network.learns == "upper"
 
 
@@ -128,6 +131,14 @@ def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _plan(_dataset(60_000), "always", learns="all", seconds=6.0).recipe.network.side == 64
 
 
+def test_changes_of_the_recipe_are_for_fine_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    plan = _plan(_dataset(90), adjustments=Adjustments(rate_scale=0.5, batch_size=9, augment="strong"))
+    assert plan.recipe.network.learns != "head"
+    assert (plan.recipe.adam_rate, plan.recipe.batch_size) == (0.0005, 9)
+    assert plan.recipe.augmentation.cutout == 8
+
+
 def test_folds_judge_heads_and_so_the_head_alone_learns() -> None:
     plan = _plan(_dataset(2000), seconds=300.0, folds=5)
     assert plan.recipe.network.learns == "head"
@@ -135,10 +146,10 @@ def test_folds_judge_heads_and_so_the_head_alone_learns() -> None:
 
 
 def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
-    ways = planning.Ways.load()
-    images = ways.images[2]
-    beginning, much = ways.tuned_error("all", images, 96, 1e-6), ways.tuned_error("all", images, 96, 1e9)
-    assert beginning == pytest.approx(ways.head_error(images, 96), rel=1e-3)
-    assert much == pytest.approx(ways.head[2] * ways.tuned["all"][2] * ways.ends[96], rel=1e-3)
-    assert beginning > ways.tuned_error("all", images, 96, 2.0) > much
-    assert ways.least_error(images) < much
+    table = Table.load()
+    images = table.images[2]
+    beginning, much = table.tuned_error("all", images, 96, 1e-6), table.tuned_error("all", images, 96, 1e9)
+    assert beginning == pytest.approx(table.head_error(images, 96), rel=1e-3)
+    assert much == pytest.approx(table.head[2] * table.tuned["all"][2] * table.ends[96], rel=1e-3)
+    assert beginning > table.tuned_error("all", images, 96, 2.0) > much
+    assert table.least_error(images) < much

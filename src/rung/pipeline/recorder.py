@@ -34,7 +34,7 @@ class Recorder:
         display: where to show the progress.
         steps_per_epoch: turns steps into epochs.
         seconds_after: the time that everything after the training takes at the speed of the plan.
-        planned_speed: that speed, in training images a second.
+        planned: training images and seconds that the plan has for them.
         interrupted: whether the user has asked to stop.
     """
 
@@ -46,7 +46,7 @@ class Recorder:
         *,
         steps_per_epoch: int,
         seconds_after: float,
-        planned_speed: float,
+        planned: tuple[float, float],
         interrupted: Callable[[], bool],
     ) -> None:
         self._run = run
@@ -54,7 +54,7 @@ class Recorder:
         self._display = display
         self._shown = DisplayObserver(display, steps_per_epoch)
         self._seconds_after = seconds_after
-        self._planned_speed = planned_speed
+        self._planned = planned
         self._interrupted = interrupted
         self._stopped = False
         self._checkpointed = time.monotonic()
@@ -88,7 +88,11 @@ class Recorder:
         if time.monotonic() - self._written >= HISTORY_SECONDS:
             self._write_history()
         # When the computer is slower than planned, everything after the training will take longer, too.
-        slower = self._planned_speed / max(state.history[-1].images_per_second, 1e-9)
+        images, seconds = self._planned
+        first = state.history[0]
+        if first.step == 0:
+            seconds -= first.seconds  # A head to begin with, before the first of those images.
+        slower = images / max(seconds, 1e-9) / max(state.history[-1].images_per_second, 1e-9)
         if math.isfinite(slower):
             self._clock.reserve(self._seconds_after * min(max(slower, 0.7), MOST_SLOWER))
 

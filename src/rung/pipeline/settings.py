@@ -139,11 +139,14 @@ def check_settings(
         pretrained = "always"
     if folds is not None and not 2 <= folds <= MOST_FOLDS:
         raise UsageError(f"the number of folds must lie between 2 and {MOST_FOLDS}, not {folds}")
-    changed = (rung, rounds, rate_scale, batch_size, augment, width)
-    if pretrained == "always" and any(value is not None for value in changed):
+    if pretrained == "always" and any(value is not None for value in (rung, rounds, width)):
         raise UsageError(
-            "a start from a pretrained network and a rung or changes of the recipe contradict each other; give one "
-            "of them"
+            "a start from a pretrained network and a rung, rounds or a width contradict each other; give one of them"
+        )
+    if what_learns == "head" and any(value is not None for value in (rate_scale, batch_size, augment)):
+        raise UsageError(
+            "--learns head trains in no steps, so it has no rate, batches or variation to change; leave those out, or "
+            "let more of the network learn"
         )
     rates = None if rounds is None else tuple(float(rate) for rate in rounds)
     return Settings(

@@ -86,7 +86,7 @@ def train_and_record(
         display,
         steps_per_epoch=steps_per_epoch(dataset, recipe),
         seconds_after=after,
-        planned_speed=epochs * len(dataset.train) / max(seconds, 1e-9),
+        planned=(epochs * len(dataset.train), seconds),
         interrupted=interrupted,
     ) as recorder:
         train(

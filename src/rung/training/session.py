@@ -82,12 +82,21 @@ def plan_training(
         return {"seconds": None if seconds is None else seconds - passed, "spent": spent + passed, **given}
 
     if recipe is None:
-        if rung == PRETRAINED.name and (adjustments or pretrained == "never"):
+        widened = adjustments is not None and adjustments.width is not None
+        if rung == PRETRAINED.name and (widened or pretrained == "never"):
             raise UsageError(f"the rung {rung} is a network that exists already; leave out the other changes")
-        if rung in (None, PRETRAINED.name) and not adjustments:
+        if rung in (None, PRETRAINED.name) and not widened:
             mode = pretrained if rung is None else "always"
             started = plan_pretrained(
-                dataset, look, machine, mode, name=backbone or LITE0, learns=learns, folds=folds, **timed()
+                dataset,
+                look,
+                machine,
+                mode,
+                name=backbone or LITE0,
+                learns=learns,
+                folds=folds,
+                adjustments=adjustments,
+                **timed(),
             )
             if started is not None:
                 return started

@@ -1,0 +1,187 @@
+"""The ways to use a pretrained network: what each costs here, and the error that it promises, by measured tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from rung.data.dataset import Dataset
+from rung.models.pretrained import Learns
+from rung.training.beginning import STARTING_IMAGES
+from rung.training.device import Machine
+from rung.training.head import CHOOSING
+from rung.training.plan import evaluation_seconds
+
+TABLE = "pretrained.json"
+
+# Pixels a side at which the speed is measured first; it falls with their square.
+TRIAL_SIDE = 96
+# What a training step costs in forward passes of the faster engine, by what learns; measured on two slow cores.
+STEP_PASSES: dict[Learns, float] = {"upper": 2.8, "all": 6.5}
+# Multiply-adds of EfficientNet-Lite0 at 64 pixels a side, and the share of a machine's rate that it reaches at best.
+LEAST_MULTIPLY_ADDS, BEST_SHARE = 32.4e6, 0.65
+# Epochs of fine-tuning beyond which no further gain is expected.
+MOST_EPOCHS = 12.0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Errors (1 - accuracy) on CIFAR-10's validation images, by training images.
+
+    Attributes:
+        images: of the training split, rising.
+        head: error of a head on features of images at 160 pixels, two views.
+        scratch: error of a training from scratch with all the time that it can use.
+        sides: by pixels a side, what the head's error is multiplied by; rising.
+        one_view: what it is multiplied by without mirrored views.
+        tuned: what fine-tuning of the upper blocks, or of all, at 96 pixels leaves in the end of the error of a head
+            on as many images as it begins with, by images.
+        ends: by pixels a side, what that end is multiplied by.
+        halfway: images that a fine-tuning sees until half of its gain is there.
+    """
+
+    images: tuple[int, ...]
+    head: tuple[float, ...]
+    scratch: tuple[float, ...]
+    sides: dict[int, float]
+    one_view: float
+    tuned: dict[str, tuple[float, ...]]
+    ends: dict[int, float]
+    halfway: int
+
+    @classmethod
+    @cache
+    def load(cls) -> Table:
+        """The one that comes with the package."""
+        table = json.loads((files("rung.training") / TABLE).read_text(encoding="utf-8"))
+        return cls(
+            images=tuple(table["images"]),
+            head=tuple(table["head"]),
+            scratch=tuple(table["scratch"]),
+            sides={int(side): share for side, share in table["sides"].items()},
+            ends={int(side): share for side, share in table["ends"].items()},
+            one_view=table["one_view"],
+            tuned={way: tuple(shares) for way, shares in table["tuned"].items()},
+            halfway=table["halfway"],
+        )
+
+    def at(self, values: tuple[float, ...], images: int) -> float:
+        """A column's value for so many images: logarithms interpolated, the ends kept beyond them."""
+        xs = [math.log(count) for count in self.images]
+        x = min(max(math.log(max(1, images)), xs[0]), xs[-1])
+        place = next(i for i in range(1, len(xs)) if x <= xs[i])
+        share = (x - xs[place - 1]) / (xs[place] - xs[place - 1])
+        return math.exp((1 - share) * math.log(values[place - 1]) + share * math.log(values[place]))
+
+    def head_error(self, images: int, side: int) -> float:
+        """The error of a head alone, with two views."""
+        return self.at(self.head, images) * self.sides[side]
+
+    def tuned_error(self, learns: str, images: int, side: int, epochs: float) -> float:
+        """The error after so many epochs of fine-tuning, with two views."""
+        done = 1 / (1 + self.halfway / (images * epochs))
+        # It begins with a head on a part of many images.
+        beginning = self.at(self.head, min(images, STARTING_IMAGES))
+        end = self.ends[side] * self.at(self.tuned[learns], images)
+        return beginning * (self.sides[side] * (1 - done) + end * done)
+
+    def least_error(self, images: int) -> float:
+        """What no way falls below, whatever the time."""
+        tuned = (self.tuned_error(learns, images, side, math.inf) for learns in self.tuned for side in self.ends)
+        return min(self.at(self.head, images), *tuned)
+
+
+def may_learn(learns: Learns | None, epochs: float | None, *, adjusted: bool) -> tuple[Learns, ...]:
+    """What may learn, as asked; a recipe is adjusted for fine-tuning alone, and less than an epoch is for a head."""
+    if learns is not None:
+        return (learns,)
+    if epochs is not None:
+        return ("head",) if epochs < 1 and not adjusted else ("all",)
+    return ("upper", "all") if adjusted else ("head", "upper", "all")
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to use the network: pixels a side, views, what learns, and the error to expect."""
+
+    side: int
+    views: int
+    learns: Learns
+    error: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that the parts of a training take.
+
+    Attributes:
+        dataset: the images.
+        mirrored: whether features are computed of both sides of an image.
+        forward: seconds of an image at ``TRIAL_SIDE`` pixels a side.
+        folds: of a cross-validation that is to follow.
+    """
+
+    dataset: Dataset
+    mirrored: bool
+    forward: float
+    folds: int | None
+
+    def each(self, side: int) -> float:
+        """One image, once through the network."""
+        return self.forward * (side / TRIAL_SIDE) ** 2
+
+    def head(self, side: int, *, tuned: bool) -> float:
+        """A head on the features of the training images; before fine-tuning, on as many as that begins with."""
+        images = min(len(self.dataset.train), STARTING_IMAGES) if tuned else len(self.dataset.train)
+        sides = 2 if self.mirrored and not tuned else 1
+        return images * sides * self.each(side) + head_seconds(images, len(self.dataset.classes))
+
+    def epoch(self, side: int, learns: Learns) -> float:
+        """One pass of fine-tuning."""
+        return len(self.dataset.train) * STEP_PASSES[learns] * self.each(side)
+
+    def evaluation(self, side: int, views: int) -> float:
+        """Everything after the training, but for the report."""
+        seconds = evaluation_seconds(self.dataset, views, self.each(side))
+        if self.folds is None:
+            return seconds
+        everything, classes = sum(map(len, self.dataset.splits)), len(self.dataset.classes)
+        # Each part is answered by a head of its own, and three smaller ones tell how it grows with its images.
+        return (
+            seconds
+            + everything * (1 + self.mirrored) * self.each(side)
+            + 2 * self.folds * head_seconds(everything, classes)
+        )
+
+
+def ways(table: Table, costs: Costs, left: float, epochs: float | None, possible: tuple[Learns, ...]) -> Iterator[Way]:
+    """The ways that fit into ``left`` seconds, for so many epochs if those are given."""
+    images = len(costs.dataset.train)
+    for side in table.sides:
+        for views in (1, 2) if costs.mirrored else (1,):
+            factor = 1.0 if views == 2 else table.one_view
+            for way in possible:
+                spare = left - costs.evaluation(side, views) - costs.head(side, tuned=way != "head")
+                if spare < 0:
+                    continue
+                if way == "head":
+                    yield Way(side, views, way, factor * table.head_error(images, side))
+                    continue
+                passes = epochs or min(MOST_EPOCHS, spare / costs.epoch(side, way))
+                if passes * images >= 1:
+                    yield Way(side, views, way, factor * table.tuned_error(way, images, side, passes))
+
+
+def least_seconds(dataset: Dataset, machine: Machine) -> float:
+    """What no way stays below on this computer, estimated without computing anything: for short budgets."""
+    images = evaluation_seconds(dataset, 1, 1.0) + min(len(dataset.train), STARTING_IMAGES)
+    return images * 2 * LEAST_MULTIPLY_ADDS / (BEST_SHARE * machine.gflops * 1e9)
+
+
+def head_seconds(images: int, classes: int) -> float:
+    """About what :func:`rung.training.head.fit_head` takes; measured on two slow cores, 90 to 9,000 images."""
+    return 1.0 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, classes / 10)
