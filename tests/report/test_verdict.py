@@ -72,3 +72,15 @@ def test_is_two_sentences():
     for matrix in (GOOD, np.diag([50, 50]), [[90, 0], [10, 0]]):
         sentences = verdict.verdict(evaluated(matrix))
         assert len(sentences) == 2 and all(s.endswith(".") and ". " not in s for s in sentences)
+
+
+def test_does_not_contradict_the_diagnosis():
+    evaluation = evaluated(GOOD, train=0.97, val=0.93)
+    assert "does not overfit" in verdict.verdict(evaluation)[1]
+    assert "overfits a little" in verdict.verdict(evaluation, {}, {"overfitting"})[1]
+
+
+def test_a_head_alone_is_not_told_to_vary_its_images():
+    evaluation = evaluated(GOOD, train=0.99, val=0.75)
+    assert "stronger augmentation" in verdict.verdict(evaluation, {"network": {"learns": "all"}})[1]
+    assert "augmentation" not in verdict.verdict(evaluation, {"network": {"learns": "head"}})[1]

@@ -77,7 +77,11 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         "timings": timings,
         "evaluation": evaluation,
         "interrupted": info.get("status") not in (None, "finished", "running"),
-        "verdict": verdict.verdict(evaluation) if evaluation else (),
+        "verdict": (
+            verdict.verdict(evaluation, _part(info, "recipe"), {finding.kind for finding in findings})
+            if evaluation
+            else ()
+        ),
         "majority": verdict.majority(evaluation) if evaluation else None,
         "calibration": verdict.calibration(evaluation) if evaluation else "",
         "smoothed": bool(_part(info, "recipe").get("label_smoothing")),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rung.evaluation.result import Evaluation
@@ -14,9 +14,20 @@ SOLVED = 0.97  # validation accuracy from which little is left to gain
 TRUSTED = 0.02  # expected calibration error
 
 
-def verdict(evaluation: Evaluation) -> tuple[str, str]:
-    """How good the model is and at what; then how it generalises and how far it can be believed."""
-    return _strength(evaluation), f"{_gap(evaluation)}; {_trust(evaluation)}."
+def verdict(
+    evaluation: Evaluation, recipe: Mapping[str, Any] | None = None, diagnosed: Collection[str] = ()
+) -> tuple[str, str]:
+    """How good the model is and at what; then how it generalises and how far it can be believed.
+
+    Args:
+        evaluation: the metrics.
+        recipe: the recipe, as in ``run.json``.
+        diagnosed: kinds of findings, which the verdict must not contradict.
+    """
+    network = (recipe or {}).get("network")
+    varied = not (isinstance(network, dict) and network.get("learns") == "head")
+    gap = _gap(evaluation, varied=varied, overfits="overfitting" in diagnosed)
+    return _strength(evaluation), f"{gap}; {_trust(evaluation)}."
 
 
 def majority(evaluation: Evaluation) -> tuple[str, float]:
@@ -71,12 +82,14 @@ def _strength(evaluation: Evaluation) -> str:
     return f"{sentence}, which it mostly mistakes for “{evaluation.classes[mistaken]}”."
 
 
-def _gap(evaluation: Evaluation) -> str:
+def _gap(evaluation: Evaluation, *, varied: bool, overfits: bool) -> str:
+    """How training and validation accuracy differ; a head alone sees no varied images."""
     train, val = evaluation.train_accuracy, evaluation.val_accuracy
     against = f"{percent(train)} on its training images, {percent(val)} on new ones"
     if train - val > OVERFITS:
-        return f"It overfits ({against}): more images or stronger augmentation should help more than more time"
-    if train - val > LEANS:
+        helps = "more images or stronger augmentation" if varied else "more images"
+        return f"It overfits ({against}): {helps} should help more than more time"
+    if overfits or train - val > LEANS:
         return f"It overfits a little ({against})"
     if val >= SOLVED:
         return "It does as well on new images as on those that it learnt from"
