@@ -18,8 +18,9 @@ from rung.training.session import DisplayObserver
 CHECKPOINT_SECONDS = 20.0
 # Seconds between two writings of the history, each of which waits for the disk.
 HISTORY_SECONDS = 1.0
-# A single slow row must not end a training: the rest is expected to be at most so many times as slow as planned.
-MOST_SLOWER = 3.0
+# A single slow row must not end a training: the rest is expected to be at most so many times as slow as planned, and
+# at least so many.
+MOST_SLOWER, LEAST_SLOWER = 3.0, 0.7
 
 
 class Recorder:
@@ -90,11 +91,13 @@ class Recorder:
         # When the computer is slower than planned, everything after the training will take longer, too.
         images, seconds = self._planned
         first = state.history[0]
+        least = LEAST_SLOWER
         if first.step == 0:
             seconds -= first.seconds  # A head to begin with, before the first of those images.
+            least = 1.0  # Another engine evaluates, and does not get faster where steps do.
         slower = images / max(seconds, 1e-9) / max(state.history[-1].images_per_second, 1e-9)
         if math.isfinite(slower):
-            self._clock.reserve(self._seconds_after * min(max(slower, 0.7), MOST_SLOWER))
+            self._clock.reserve(self._seconds_after * min(max(slower, least), MOST_SLOWER))
 
     def _write_history(self) -> None:
         if self._unwritten is not None:
