@@ -25,7 +25,7 @@ STEP_PASSES: dict[Learns, float] = {"upper": 2.8, "all": 6.5}
 # Multiply-adds of EfficientNet-Lite0 at 64 pixels a side, and the share of a machine's rate that it reaches at best.
 LEAST_MULTIPLY_ADDS, BEST_SHARE = 32.4e6, 0.65
 # How much slower a whole evaluation is than the fastest trial; engines are started in it, too.
-SUSTAINED = 1.25
+SUSTAINED = 1.15
 # Epochs of fine-tuning beyond which no further gain is expected.
 MOST_EPOCHS = 12.0
 
