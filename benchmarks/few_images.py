@@ -79,7 +79,8 @@ def measure(each: int, seed: int, way: str, budget: float) -> dict[str, Any]:
         start = time.monotonic()
         output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
         row = {"each": each, "seed": seed, "way": way, "budget": budget, "wall": round(time.monotonic() - start, 2)}
-        row |= {name: json.loads(output)[name] for name in ("accuracy", "val_accuracy") if name in json.loads(output)}
+        scores = json.loads(output)
+        row |= {name: scores[name] for name in ("accuracy", "val_accuracy") if name in scores}
         if way != "plain":
             row["network"] = json.loads((Path(name) / "run" / "run.json").read_text())["plan"]["network"]
     return row

@@ -164,3 +164,14 @@ def test_a_backbone_that_learns_is_left_to_torch() -> None:
     network = PretrainedConfig(learns="all").build((32, 32), 3, 4)
     network.expect(10_000, "float32")
     assert network._engine is None
+
+
+@needs_weights
+def test_an_engine_does_not_outlive_the_weights_that_it_has() -> None:
+    pytest.importorskip("onnxruntime")
+    network = PretrainedConfig(learns="all").build((32, 32), 3, 4)
+    network.eval()
+    network.expect(10_000, "float32")
+    assert network._engine is not None
+    network.train()
+    assert network._engine is None
