@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -76,8 +77,10 @@ def measure(each: int, seed: int, way: str, budget: float) -> dict[str, Any]:
         else:
             command = [sys.executable, "-m", "rung", "train", str(data), "--budget", f"{budget:g}s", "--json", "-q"]
             command += ["--pretrained", way, "--seed", str(seed), "--out", f"{name}/run"]
+        # A cache of its own: what an earlier command has computed would be for nothing.
+        environment = {**os.environ, "RUNG_CACHE": f"{name}/cache"}
         start = time.monotonic()
-        output = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+        output = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout
         row = {"each": each, "seed": seed, "way": way, "budget": budget, "wall": round(time.monotonic() - start, 2)}
         scores = json.loads(output)
         row |= {name: scores[name] for name in ("accuracy", "val_accuracy") if name in scores}
@@ -197,7 +200,8 @@ def forecast(repeats: int, side: int) -> None:
 
     from rung.evaluation.folds import estimate
     from rung.models.pretrained import PretrainedConfig
-    from rung.training.head import features_of, fit_head
+    from rung.training.features import features_of
+    from rung.training.head import fit_head
     from rung.training.recipe import Recipe
     from rung.training.session import new_state
 

@@ -8,7 +8,7 @@ import torch
 
 from rung.errors import UsageError
 from rung.evaluation.folds import _each_class_first, estimate
-from rung.training.head import Features
+from rung.training.features import Features
 
 
 def _features(images: int, noise: float, classes: int = 4) -> Features:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from rung.training.head import STRENGTHS, Features, choose_strength, fit_head, fit_with, folds
+from rung.training.features import Features
+from rung.training.head import STRENGTHS, choose_strength, fit_head, fit_with, folds
 
 
 def _features(images: int, width: int, classes: int, noise: float, sides: int = 1, seed: int = 0) -> Features:

@@ -13,7 +13,8 @@ import torch
 from rung.errors import UsageError
 from rung.evaluation.intervals import wilson
 from rung.evaluation.learning_curve import Forecast, forecast
-from rung.training.head import Features, choose_strength, fit_with, folds
+from rung.training.features import Features
+from rung.training.head import choose_strength, fit_with, folds
 
 Positions = npt.NDArray[np.int64]
 

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from rung.models.engine import Engine
 
 Learns = Literal["head", "upper", "all"]
-# How many parts of the backbone, counted from the top, learn where the upper ones do.
-UPPER = 6
+# Share of the backbone's parts, counted from the top, that learn where the upper ones do. Below them are the largest
+# maps, whose gradients take two fifths of a step; keeping them as they are cost nothing that could be measured.
+UPPER = 2 / 3
 # Images from which on it is worth it to compile the backbone.
 MANY = 200
 
@@ -72,7 +73,7 @@ class PretrainedNetwork(nn.Module):
         # One layer a map; their sum is what one layer on all features would give.
         self.heads = nn.ModuleList(nn.Linear(width, classes, bias=i == 0) for i, width in enumerate(self.widths))
         steps: list[nn.Module] = self.backbone.steps
-        learning = {"head": 0, "upper": UPPER, "all": len(steps)}[config.learns]
+        learning = {"head": 0, "upper": round(UPPER * len(steps)), "all": len(steps)}[config.learns]
         self.backbone.requires_grad_(False)
         for step in steps[len(steps) - learning :]:
             step.requires_grad_(True)

@@ -395,7 +395,7 @@ class _Training:
     def _fold(self, run: Run, dataset: Dataset, recipe: Recipe, state: TrainingState, precision: str) -> None:
         from rung.evaluation.folds import estimate
         from rung.models.pretrained import PretrainedNetwork
-        from rung.training.head import features_of_all
+        from rung.training.features import features_of_all
 
         count, network = self.settings.folds, state.model.network
         # Its parts have test images among them.

@@ -15,7 +15,8 @@ from rung.models.classifier import predict
 from rung.models.pretrained import PretrainedNetwork
 from rung.runs import Epoch
 from rung.training.clocks import Clock
-from rung.training.head import features_of, fit_head
+from rung.training.features import features_of
+from rung.training.head import fit_head
 from rung.training.loop import Observer, TrainingState
 from rung.training.recipe import Recipe
 

@@ -1,8 +1,8 @@
-"""A linear layer on the features of a pretrained network: computed once, with its regularisation cross-validated."""
+"""A linear layer on the features of a pretrained network, with its regularisation cross-validated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rung.data.dataset import Dataset, Split
-from rung.models.classifier import Classifier, autocast
-from rung.models.pretrained import PretrainedNetwork
+from rung.training.features import Features
 
 # What the sum of the squared weights is divided by, as a logistic regression's C: from strong to weak regularisation.
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -21,34 +19,7 @@ FOLDS = 5
 # Images beyond which the regularisation is chosen on so many of them. Of 2,250 images of CIFAR-10, 600 chose the
 # strength that all of them choose, in a third of the time.
 CHOOSING = 600
-# Images beyond which the two sides of each are averaged instead of learnt from apart.
-APART = 5000
 _ITERATIONS = 40
-
-
-@dataclass(frozen=True)
-class Features:
-    """What a backbone sees in the images of a split: ``sides`` of each (as it is, and mirrored), float32 (S, N, D)."""
-
-    sides: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def at(self, positions: npt.NDArray[np.int64]) -> Features:
-        chosen = torch.from_numpy(positions)
-        return Features(self.sides[:, chosen], self.labels[chosen])
-
-    def to_learn(self) -> tuple[Tensor, Tensor]:
-        """Rows to learn from, and their labels: every side by itself, or for many images their mean."""
-        if len(self.sides) == 1 or len(self) > APART:
-            return self.sides.mean(0), self.labels
-        return self.sides.flatten(0, 1), self.labels.repeat(len(self.sides))
-
-    def to_predict(self) -> Tensor:
-        """One row an image: the mean of its sides, as predictions average them."""
-        return self.sides.mean(0)
 
 
 @dataclass(frozen=True)
@@ -61,57 +32,6 @@ class Head:
 
     def logits(self, rows: Tensor) -> Tensor:
         return rows @ self.weight.T + self.bias
-
-
-@torch.inference_mode()
-def features_of(
-    model: Classifier,
-    split: Split,
-    precision: str,
-    *,
-    mirrored: bool,
-    stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Features:
-    """The features of every image of a split, or of those that were reached when ``stop`` said so.
-
-    Args:
-        model: a classifier with a pretrained network.
-        split: the images.
-        precision: of the backbone's arithmetic.
-        mirrored: whether the mirror image of each is a second side of it.
-        stop: asked before each batch but the first.
-        progress: told the number of images done after each batch.
-    """
-    network, device = model.network, model.mean.device
-    assert isinstance(network, PretrainedNetwork)
-    was_training = network.training
-    network.eval()
-    network.expect(len(split), precision)
-    parts: list[Tensor] = []
-    # In an order that mixes the classes, so that a part of them is a sample.
-    order = np.random.default_rng(0).permutation(len(split))
-    try:
-        for start in range(0, len(split), network.images_at_once):
-            if start and stop():
-                break
-            chosen = order[start : start + network.images_at_once]
-            batch = model.normalise(torch.from_numpy(split.take(chosen)).to(device))
-            sides = [batch, batch.flip(3)] if mirrored else [batch]
-            with autocast(device, precision):
-                rows = [network.features(side.contiguous(memory_format=torch.channels_last)) for side in sides]
-            parts.append(torch.stack(rows).cpu())
-            progress(start + len(chosen))
-    finally:
-        network.train(was_training)
-    sides_SND = torch.cat(parts, 1)
-    return Features(sides_SND, torch.from_numpy(split.labels[order[: sides_SND.shape[1]]]))
-
-
-def features_of_all(model: Classifier, dataset: Dataset, precision: str, *, mirrored: bool) -> Features:
-    """The features of the images of all splits together; arguments as of :func:`features_of`."""
-    parts = [features_of(model, split, precision, mirrored=mirrored) for split in dataset.splits if len(split)]
-    return Features(torch.cat([part.sides for part in parts], 1), torch.cat([part.labels for part in parts]))
 
 
 def fit_head(features: Features, classes: int, widths: Sequence[int], seed: int) -> Head:

@@ -21,7 +21,7 @@ TABLE = "pretrained.json"
 # Pixels a side at which the speed is measured first; it falls with their square.
 TRIAL_SIDE = 96
 # What a training step costs in forward passes of the faster engine, by what learns; measured on two slow cores.
-STEP_PASSES: dict[Learns, float] = {"upper": 2.8, "all": 6.5}
+STEP_PASSES: dict[Learns, float] = {"upper": 4.1, "all": 6.5}
 # Multiply-adds of EfficientNet-Lite0 at 64 pixels a side, and the share of a machine's rate that it reaches at best.
 LEAST_MULTIPLY_ADDS, BEST_SHARE = 32.4e6, 0.65
 # How much slower a whole evaluation is than the fastest trial; engines are started in it, too.
@@ -40,10 +40,9 @@ class Table:
         scratch: error of a training from scratch with all the time that it can use.
         sides: by pixels a side, what the head's error is multiplied by; rising.
         one_view: what it is multiplied by without mirrored views.
-        tuned: what fine-tuning of the upper blocks, or of all, at 96 pixels leaves in the end of the error of a head
-            on as many images as it begins with, by images.
-        ends: by pixels a side, what that end is multiplied by.
-        halfway: images that a fine-tuning sees until half of its gain is there.
+        tuned: what fine-tuning of the upper part, or of all, leaves in the end of the error that a head on as many
+            images as it begins with has at 160 pixels; by what learns, by pixels a side, by images.
+        halfway: images that a fine-tuning sees until half of its gain is there; or all of them once, if they are fewer.
     """
 
     images: tuple[int, ...]
@@ -51,8 +50,7 @@ class Table:
     scratch: tuple[float, ...]
     sides: dict[int, float]
     one_view: float
-    tuned: dict[str, tuple[float, ...]]
-    ends: dict[int, float]
+    tuned: dict[Learns, dict[int, tuple[float, ...]]]
     halfway: int
 
     @classmethod
@@ -65,9 +63,11 @@ class Table:
             head=tuple(table["head"]),
             scratch=tuple(table["scratch"]),
             sides={int(side): share for side, share in table["sides"].items()},
-            ends={int(side): share for side, share in table["ends"].items()},
             one_view=table["one_view"],
-            tuned={way: tuple(shares) for way, shares in table["tuned"].items()},
+            tuned={
+                way: {int(side): tuple(shares) for side, shares in sides.items()}
+                for way, sides in table["tuned"].items()
+            },
             halfway=table["halfway"],
         )
 
@@ -83,18 +83,17 @@ class Table:
         """The error of a head alone, with two views."""
         return self.at(self.head, images) * self.sides[side]
 
-    def tuned_error(self, learns: str, images: int, side: int, epochs: float) -> float:
+    def tuned_error(self, learns: Learns, images: int, side: int, epochs: float) -> float:
         """The error after so many epochs of fine-tuning, with two views."""
-        done = 1 / (1 + self.halfway / (images * epochs))
+        done = 1 / (1 + min(images, self.halfway) / (images * epochs))
         # It begins with a head on a part of many images.
         beginning = self.at(self.head, min(images, STARTING_IMAGES))
-        end = self.ends[side] * self.at(self.tuned[learns], images)
-        return beginning * (self.sides[side] * (1 - done) + end * done)
+        return beginning * (self.sides[side] * (1 - done) + self.at(self.tuned[learns][side], images) * done)
 
     def least_error(self, images: int) -> float:
         """What no way falls below, whatever the time."""
-        tuned = (self.tuned_error(learns, images, side, math.inf) for learns in self.tuned for side in self.ends)
-        return min(self.at(self.head, images), *tuned)
+        ends = (self.tuned_error(learns, images, side, math.inf) for learns in self.tuned for side in self.sides)
+        return min(self.at(self.head, images), *ends)
 
 
 def may_learn(learns: Learns | None, epochs: float | None, *, adjusted: bool) -> tuple[Learns, ...]:

@@ -1,0 +1,198 @@
+"""Is the way that the planner picks the best one? On data, subsets and budgets that its tables did not see.
+
+    python benchmarks/picks.py run       # every case, the ways in turn; goes on where it was stopped
+    python benchmarks/picks.py table     # what was measured, as Markdown
+
+Each case is trained as the planner picks, and then in each of the other ways: from scratch, a head on the pretrained
+network, its upper blocks, all of it. All are whole commands with the same budget, and are judged on the same test
+images. The pick counts as right when no other way is better by more than a point; the best of four noisy results is
+too good by chance, so this counts against the planner.
+
+CIFAR-10 is looked for in ``$RUNG_DATA``; at most 2,000 of its test images are judged, so that small budgets are for
+training. The patches are cut from photographs that scikit-image (to be installed for this) and scikit-learn bring:
+those to learn from from the left three fifths of each picture, those to judge from the rest. The weights come from
+``rung[pretrained]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.few_images import cifar10, draw
+
+RESULTS = Path(__file__).parent / "results" / "picks.jsonl"
+WAYS = ("never", "head", "upper", "all")
+JUDGED = 2000
+ALLOWED = 0.01
+PICTURES = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field")
+PICTURES += ("immunohistochemistry", "retina", "rocket")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, how many training images of each class, and seconds for the command."""
+
+    data: str
+    each: int
+    budget: int
+
+
+CASES = (
+    Case("cifar10", 20, 30),
+    Case("cifar10", 30, 90),
+    Case("cifar10", 120, 30),
+    Case("cifar10", 120, 75),
+    Case("cifar10", 600, 45),
+    Case("cifar10", 600, 100),
+    Case("cifar10", 1500, 60),
+    Case("cifar10", 4500, 30),
+    Case("cifar10", 4500, 75),
+    Case("cats and dogs", 40, 30),
+    Case("cats and dogs", 300, 45),
+    Case("cats and dogs", 3000, 60),
+    Case("animals", 200, 45),
+    Case("animals", 1000, 75),
+    Case("patches", 10, 30),
+    Case("patches", 100, 45),
+)
+CLASSES = {"cats and dogs": (3, 5), "animals": (2, 3, 4, 5, 6, 7), "cifar10": tuple(range(10))}
+
+
+def write(case: Case, folder: Path) -> Path:
+    """The images of a case, in a form that ``rung train`` reads."""
+    return _patches(case, folder / "patches") if case.data == "patches" else _part_of_cifar10(case, folder)
+
+
+def _part_of_cifar10(case: Case, folder: Path) -> Path:
+    data, kept = cifar10(), CLASSES[case.data]
+    renumbered = np.full(10, -1)
+    renumbered[list(kept)] = np.arange(len(kept))
+    train = draw(data.train.labels, case.each, seed=case.budget)
+    train = train[np.isin(data.train.labels[train], kept)]
+    test = np.flatnonzero(np.isin(data.test.labels, kept))
+    test = np.sort(np.random.default_rng(0).permutation(test)[:JUDGED])
+    path = folder / "images.npz"
+    np.savez(
+        path,
+        x_train=data.train.take(train),
+        y_train=renumbered[data.train.labels[train]],
+        x_test=data.test.take(test),
+        y_test=renumbered[data.test.labels[test]],
+    )
+    return path
+
+
+def _patches(case: Case, folder: Path) -> Path:
+    import skimage.data
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    pictures = {name: getattr(skimage.data, name)() for name in PICTURES}
+    pictures |= dict(zip(("temple", "flower"), load_sample_images().images, strict=True))
+    random = np.random.default_rng(case.each)
+    for name, picture in pictures.items():
+        border = int(0.6 * picture.shape[1])
+        for part, pixels, count in (("train", picture[:, :border], case.each), ("test", picture[:, border:], 60)):
+            target = folder / part / name
+            target.mkdir(parents=True)
+            for number in range(count):
+                height, width = random.integers(40, 120, 2)
+                top, left = random.integers(0, (pixels.shape[0] - height, pixels.shape[1] - width))
+                piece = Image.fromarray(pixels[top : top + height, left : left + width])
+                piece.convert("RGB").save(target / f"{number}.jpg", quality=90)
+    return folder
+
+
+def train(data: Path, budget: int, way: str | None, out: Path) -> tuple[dict[str, Any], str]:
+    """One whole command, with a cache of its own: its scores, and the way that was gone."""
+    command = [sys.executable, "-m", "rung", "train", str(data), "--budget", f"{budget}s", "--json", "-q"]
+    command += ["--out", str(out)]
+    if way is not None:
+        command += ["--pretrained", "never"] if way == "never" else ["--pretrained", "always", "--learns", way]
+    environment = {**os.environ, "RUNG_CACHE": f"{out}-cache"}
+    start = time.monotonic()
+    output = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment).stdout
+    wall = time.monotonic() - start
+    plan = json.loads((out / "run.json").read_text())
+    network = plan["recipe"]["network"]
+    gone = network["learns"] if network["name"] == "pretrained" else "never"
+    scores = {"accuracy": json.loads(output)["accuracy"], "wall": round(wall, 1), "network": plan["plan"]["network"]}
+    return scores, gone
+
+
+def run() -> None:
+    """Measure what has not been measured yet."""
+    known = rows()
+    for case in CASES:
+        mine = [row for row in known if Case(row["data"], row["each"], row["budget"]) == case]
+        gone = {row["way"] for row in mine}
+        if gone == set(WAYS):
+            continue
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            data = write(case, folder)
+            if not any(row["picked"] for row in mine):
+                scores, way = train(data, case.budget, None, folder / "picked")
+                _add({**asdict(case), "way": way, "picked": True, **scores})
+                gone.add(way)
+            for way in WAYS:
+                if way not in gone:
+                    try:
+                        scores, _ = train(data, case.budget, way, folder / way)
+                    except subprocess.CalledProcessError:  # There is not the time for it.
+                        scores = {"accuracy": 0.0, "wall": 0.0, "network": ""}
+                    _add({**asdict(case), "way": way, "picked": False, **scores})
+
+
+def _add(row: dict[str, Any]) -> None:
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(row, flush=True)
+
+
+def rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def table() -> None:
+    """A line a case; the pick in bold."""
+    print("| data | images a class | budget | " + " | ".join(WAYS) + " | behind the best |\n|" + "---|" * 8)
+    found, right, cases = rows(), 0, 0
+    for case in CASES:
+        mine = {row["way"]: row for row in found if Case(row["data"], row["each"], row["budget"]) == case}
+        if set(mine) != set(WAYS):
+            continue
+        [picked] = [row["accuracy"] for row in mine.values() if row["picked"]]
+        behind = max(row["accuracy"] for row in mine.values()) - picked
+        right, cases = right + (behind <= ALLOWED + 1e-9), cases + 1
+        cells = [f"{mine[way]['accuracy']:.1%}" if mine[way]["accuracy"] else "–" for way in WAYS]
+        cells = [f"**{cell}**" if mine[way]["picked"] else cell for way, cell in zip(WAYS, cells, strict=True)]
+        print(f"| {case.data} | {case.each:,} | {case.budget} s | {' | '.join(cells)} | {100 * behind:.1f} |")
+    print(f"\nThe pick is the best, or within a point of it, in {right} of {cases} cases.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=("run", "table"))
+    if parser.parse_args().command == "run":
+        run()
+    else:
+        table()
+
+
+if __name__ == "__main__":
+    main()
