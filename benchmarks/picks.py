@@ -53,19 +53,18 @@ class Case:
 
 CASES = (
     Case("cifar10", 20, 30),
-    Case("cifar10", 30, 90),
+    Case("cifar10", 30, 45),
     Case("cifar10", 120, 30),
     Case("cifar10", 120, 75),
     Case("cifar10", 600, 45),
-    Case("cifar10", 600, 100),
     Case("cifar10", 1500, 60),
     Case("cifar10", 4500, 30),
     Case("cifar10", 4500, 75),
     Case("cats and dogs", 40, 30),
     Case("cats and dogs", 300, 45),
-    Case("cats and dogs", 3000, 60),
+    Case("cats and dogs", 3000, 45),
     Case("animals", 200, 45),
-    Case("animals", 1000, 75),
+    Case("animals", 1000, 60),
     Case("patches", 10, 30),
     Case("patches", 100, 45),
 )

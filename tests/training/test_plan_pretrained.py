@@ -78,8 +78,11 @@ def test_never_is_never_and_a_budget_without_time_for_it_is_for_scratch() -> Non
 def test_what_is_not_installed_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "is_installed", lambda: False)
     assert _plan(_dataset(100)) is None
-    assert "pip install 'rung[pretrained]'" in planning.hint(_dataset(100), "auto")
-    assert planning.hint(_dataset(100), "never") == planning.hint(_dataset(60_000), "auto") == ""
+    assert "pip install 'rung[pretrained]'" in planning.hint(_dataset(100), MACHINE, "auto", 30.0)
+    assert planning.hint(_dataset(100), MACHINE, "never", 30.0) == ""
+    many = _dataset(60_000, test=10_000)
+    assert planning.hint(many, MACHINE, "auto", 30.0) == "" != planning.hint(many, MACHINE, "auto", 600.0)
+    assert planning.hint(_dataset(100, channels=1), MACHINE, "auto", 600.0) == ""
     with pytest.raises(UsageError, match="are not installed"):
         _plan(_dataset(100), "always")
 
@@ -115,7 +118,7 @@ def test_the_more_images_and_time_the_more_of_the_network_learns(monkeypatch: py
     cases = ((90, 300.0), (60_000, 300.0), (60_000, 50_000.0))
     learning = [_plan(_dataset(images), seconds=seconds).recipe.network.learns for images, seconds in cases]
     assert learning == ["head", "upper", "all"]
-    assert asked["seconds"] < 300 and asked["evaluation"] > 0
+    assert asked["seconds"] < 50_000 and asked["evaluation"] > 0
 
 
 def test_a_computer_that_trains_slowly_has_the_upper_blocks_learn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ def plan_training(
                 return started
         plan = make_plan(dataset, look, machine, **timed())
         if not adjustments:
-            advice = hint(dataset, pretrained)
+            advice = hint(dataset, machine, pretrained, seconds)
             return replace(plan, reasons=(*plan.reasons, advice)) if advice else plan
         recipe, reasons = plan.recipe, plan.reasons
     if adjustments:
