@@ -157,3 +157,12 @@ def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
     assert much == pytest.approx(table.head[2] * table.tuned["all"][96][2], rel=1e-3)
     assert beginning > table.tuned_error("all", images, 96, 2.0) > much
     assert table.least_error(images) < much
+
+
+def test_no_fine_tuning_is_planned_that_would_end_before_it_has_gained() -> None:
+    table, dataset = Table.load(), _dataset(60_000, test=5000)
+    costs = ways.Costs(dataset, mirrored=True, forward=0.001, folds=None)
+    least = costs.evaluation(64, 1) + costs.head(64, tuned=True)
+    gaining = least + table.halfway / 60_000 * costs.epoch(64, "upper")
+    assert list(ways.ways(table, costs, gaining - 0.1, None, ("upper", "all"))) == []
+    assert [way.learns for way in ways.ways(table, costs, gaining + 0.1, None, ("upper", "all"))] == ["upper"]
