@@ -91,3 +91,32 @@ def test_unusual_calls_are_refused() -> None:
 
     with pytest.raises(RungError, match="nothing is known about its step"):
         operations(Unusual())
+
+
+class _PadsByTheImage(nn.Conv2d):
+    """As timm's convolutions that pad like TensorFlow's."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(nn.functional.pad(input, (0, input.shape[-1] % 2, 0, input.shape[-2] % 2)))
+
+
+class _Activates(nn.BatchNorm2d):
+    """As timm's normalisations that have an activation inside."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return super().forward(input).relu()
+
+
+@pytest.mark.parametrize("layer", [_PadsByTheImage(3, 4, 3), _Activates(3)], ids=["convolution", "normalisation"])
+def test_a_layer_that_does_more_than_its_parent_is_not_taken_for_it(layer: nn.Module) -> None:
+    with pytest.raises(RungError, match="cannot be exported"):
+        operations(nn.Sequential(layer, nn.Flatten(), nn.Linear(4, 2)))
+
+
+def test_a_network_whose_code_needs_numbers_is_refused_in_a_sentence() -> None:
+    class Chooses(nn.Module):
+        def forward(self, x_NCHW: torch.Tensor) -> torch.Tensor:
+            return x_NCHW if x_NCHW.mean() > 0 else -x_NCHW
+
+    with pytest.raises(RungError, match="cannot be exported"):
+        operations(Chooses())

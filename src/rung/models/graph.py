@@ -71,7 +71,11 @@ def operations(network: nn.Module) -> list[Operation]:
 
 def operations_and_results(network: nn.Module) -> tuple[list[Operation], list[str]]:
     """:func:`operations` of a network that may give several tensors, and the names of those that it gives."""
-    traced = _Tracer().trace(network.eval())
+    try:
+        traced = _Tracer().trace(network.eval())
+    except Exception as error:  # Whatever the code of a network of others meets that is given no numbers.
+        why = " ".join(str(error).split())[:160]
+        raise RungError(f"this network cannot be exported: {why}") from error
     modules = dict(network.named_modules())
     names: dict[str, str] = {}
     found: list[Operation] = []
@@ -94,19 +98,32 @@ def operations_and_results(network: nn.Module) -> tuple[list[Operation], list[st
 
 
 class _Tracer(torch.fx.Tracer):
-    """Keeps torch's layers, and subclasses of them, in one piece."""
+    """Keeps the layers that are known here in one piece."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, tuple(_LAYERS))
+        return _kind(m) is not None
+
+
+def _kind(layer: nn.Module) -> type[nn.Module] | None:
+    """Which of torch's layers this is, or computes the same as; None for all others.
+
+    A subclass with a ``forward`` of its own may do something else: timm has convolutions that pad by the size of the
+    image, and normalisations with an activation inside. Ours are faster, not different.
+    """
+    for kind in _LAYERS:
+        if isinstance(layer, kind):
+            made = type(layer)
+            return kind if made.forward is kind.forward or made.__module__.startswith("rung.") else None
+    return None
 
 
 def _translate(node: torch.fx.Node, modules: dict[str, nn.Module], names: dict[str, str]) -> Operation | str:
     inputs = tuple(names[argument.name] for argument in node.all_input_nodes)
     if node.op == "call_module":
         layer = modules[str(node.target)]
-        for kind, translate in _LAYERS.items():
-            if isinstance(layer, kind):
-                return translate(str(node.name), inputs, layer)
+        kind = _kind(layer)
+        if kind is not None:
+            return _LAYERS[kind](str(node.name), inputs, layer)
     elif node.target in _FUNCTIONS:
         made = _FUNCTIONS[node.target](str(node.name), inputs, *node.args[1:], **node.kwargs)
         if made is not None:
