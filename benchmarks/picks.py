@@ -9,7 +9,7 @@ images. The pick counts as right when no other way is better by more than a poin
 too good by chance, so this counts against the planner.
 
 CIFAR-10 is looked for in ``$RUNG_DATA``; at most 2,000 of its test images are judged, so that small budgets are for
-training. The patches are cut from photographs that scikit-image (to be installed for this) and scikit-learn bring:
+training. The patches are cut from photographs that scikit-image (of the extra `benchmarks`) and scikit-learn bring:
 those to learn from from the left three fifths of each picture, those to judge from the rest. The weights come from
 ``rung[pretrained]``.
 """

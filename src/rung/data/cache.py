@@ -1,8 +1,9 @@
 """The folder where decoded images and downloads are kept between starts.
 
-Layout: ``images/KEY/`` decoded data sets, ``downloads/NAME/`` files from the network, ``inspections/`` and
-``hashes/`` small JSON files that spare work. Everything in it can be deleted at any time. An entry is made in
-a folder of its own and renamed when it is complete, so what has its final name is whole.
+Layout: ``images/KEY/`` decoded data sets, ``features/KEY/`` what pretrained networks see in them,
+``downloads/NAME/`` files from the network, ``inspections/`` and ``hashes/`` small JSON files that spare work.
+Everything in it can be deleted at any time. An entry is made in a folder of its own and renamed when it is
+complete, so what has its final name is whole.
 """
 
 from __future__ import annotations
