@@ -186,7 +186,7 @@ LADDER: tuple[Rung, ...] = (
     ),
 )
 
-# On top of the ladder where it is worth it: few photographs, and the extra `pretrained` is installed.
+# On top of the ladder where it promises more: photographs, and the extra `pretrained` is installed.
 PRETRAINED = Rung(
     "pretrained",
     "a network that has learnt from 1.28 million photographs of ImageNet; its last layer learns, or more of it",
