@@ -101,9 +101,10 @@ class _Model(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, 5, 3)
         self.norm = nn.BatchNorm2d(5)
+        self.stages = nn.Sequential(nn.Sequential(nn.Conv2d(5, 5, 1)), nn.Sequential(nn.Conv2d(5, 5, 1), nn.ReLU()))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(self.conv(x))
+        return self.stages(self.norm(self.conv(x)))
 
 
 def test_a_model_of_timm_with_its_statistics_kept(monkeypatch) -> None:
@@ -122,6 +123,7 @@ def test_a_model_of_timm_with_its_statistics_kept(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", timm)
     network = PretrainedConfig("timm:small").build((16, 16), 3, 2)
     assert network.normalisation() == ([127.5] * 3, [127.5] * 3)
+    assert [type(step) for step in network.backbone.steps] == [nn.Conv2d, nn.BatchNorm2d, nn.Conv2d, nn.Conv2d]
     before = network.backbone.model.norm.running_mean.clone()
     network.train()(torch.randn(4, 3, 16, 16))
     assert torch.equal(network.backbone.model.norm.running_mean, before)

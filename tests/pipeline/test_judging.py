@@ -11,6 +11,7 @@ from rung.data.dataset import Dataset
 from rung.errors import RunError
 from rung.models.classifier import Classifier, predict
 from rung.models.fast import FastConfig
+from rung.pipeline import judging
 from rung.pipeline.judging import hurry, judge
 from rung.training.plan import build_model
 from rung.training.recipe import Recipe
@@ -66,6 +67,18 @@ def test_a_diverged_network_is_one_clear_sentence(model: Classifier, dataset: Da
         model.network.head.weight.fill_(float("nan"))
     with pytest.raises(RunError, match=r"^the network has diverged: its probabilities are not numbers"):
         judge(model, dataset, "float32", **TIMES)
+
+
+def test_what_finding_out_takes_is_taken_off(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = FastConfig(stages=((4,),)).build(dataset.image_size, dataset.channels, len(dataset.classes))
+    model = Classifier(network, [128.0] * dataset.channels, [64.0] * dataset.channels, views=6)
+    now = [0.0]
+    monkeypatch.setattr(judging.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(judging, "predict", lambda *given, **options: now.__setitem__(0, now[0] + 1.0))
+    monkeypatch.setattr(judging, "evaluation_seconds", lambda dataset, views, forward: 1.0 * views)
+    # Two trials of a second each leave 5.5 s of these, which are enough for two views and not for six.
+    assert hurry(model, dataset, "float32", 7.5)
+    assert model.views == 2
 
 
 @pytest.mark.parametrize(("seconds", "views"), [(1e9, 6), (0.0, 1)])

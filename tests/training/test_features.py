@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rung.data.cache import Cache
 from rung.data.dataset import Dataset
 from rung.models.classifier import Classifier
 from rung.models.pretrained import PretrainedConfig
@@ -66,6 +67,22 @@ def test_what_changes_is_computed_anew(what, dataset, model, cache, monkeypatch)
     after = features_of(model, split, "float32", mirrored=what == "mirrored")
     assert after.sides.shape != before.sides.shape or not torch.equal(after.sides, before.sides)
     assert len(list(cache.iterdir())) == 2
+
+
+def test_nothing_goes_into_a_cache_that_does_not_last(dataset, model, cache, monkeypatch) -> None:
+    monkeypatch.setattr(Cache, "is_temporary", True)
+    features_of(model, dataset.train, "float32", mirrored=False)
+    assert not cache.exists()
+
+
+def test_what_predicts_afterwards_is_the_same(make_dataset, model, cache) -> None:
+    many = make_dataset(200, channels=3, size=(16, 16))
+    features_of(model, many.train, "float32", mirrored=False)
+    engine = model.network.engine
+    model.network._forget()
+    features_of(model, many.train, "float32", mirrored=False)
+    assert model.network.engine == engine
+    model.network._forget()
 
 
 def test_what_was_stopped_is_not_kept(dataset, model, cache) -> None:

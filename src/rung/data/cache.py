@@ -62,6 +62,11 @@ class Cache:
                 "temporary folder and will be made again at the next start; set RUNG_CACHE to a folder to keep them."
             )
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether what is put into it goes away with this process."""
+        return self._unkept is not None
+
     def places(self, *parts: str) -> list[Path]:
         """Where an entry may be: below the folder that cannot be written to, if that is so, and below ``root``."""
         roots = [self.root] if self._read_only is None else [self._read_only, self.root]

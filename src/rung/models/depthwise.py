@@ -1,7 +1,7 @@
 """Convolutions of each channel by itself, with a backward pass that suits a CPU.
 
 For a kernel of five rows on a map that is hardly larger, torch's own (oneDNN on AVX2) takes three to twelve times as
-long as below for the gradient of the kernel: half of a training step of the upper blocks of EfficientNet-Lite0
+long as below for the gradient of the kernel: half of a training step of the upper six blocks of EfficientNet-Lite0
 (``benchmarks/steps.py depthwise``). Here that is summed tap by tap: a number of the kernel moves with the sum, over
 images and positions, of the gradient times the input that it was multiplied with.
 """

@@ -120,6 +120,11 @@ class PretrainedNetwork(nn.Module):
 
             self._engine = compiled(_Pooled(self), self.channels, self.image_size)
 
+    @property
+    def engine(self) -> str:
+        """What predicts: ``"torch"``, or the faster one that :meth:`expect` has started."""
+        return "torch" if self._engine is None else "onnxruntime"
+
     def train(self, mode: bool = True) -> PretrainedNetwork:
         if mode and self.config.learns != "head":
             self._forget()  # It has the weights as they were.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -24,8 +25,8 @@ class TimmBackbone(nn.Module):
 
     @property
     def steps(self) -> list[nn.Module]:
-        """Its parts from the bottom to the top."""
-        return [child for child in self.model.children() if any(True for _ in child.parameters())]
+        """Its parts from the bottom to the top: blocks, where several are gathered in a stage."""
+        return list(_parts(self.model))
 
     def train(self, mode: bool = True) -> TimmBackbone:
         super().train(mode)
@@ -36,6 +37,14 @@ class TimmBackbone(nn.Module):
 
     def forward(self, x_NCHW: Tensor) -> tuple[Tensor, ...]:
         return (self.model(x_NCHW),)
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        if isinstance(child, nn.Sequential | nn.ModuleList):
+            yield from _parts(child)
+        elif any(True for _ in child.parameters()):
+            yield child
 
 
 def timm_backbone(name: str, model_name: str) -> Backbone:

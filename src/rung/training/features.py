@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +24,13 @@ from rung.models.pretrained import PretrainedNetwork
 
 # Images beyond which the two sides of each are averaged instead of learnt from apart.
 APART = 5000
-# Bytes of features beyond which they are not kept, and that all that are kept may take together.
+# Bytes of features, or of pixels, beyond which they are not kept, and that all that are kept may take together.
 KEPT, KEPT_TOGETHER = 256 * 2**20, 2**30
 _KIND, _FILE = "features", "features.npy"
 # To be raised when the same images, weights and packages give other features.
-_VERSION = 1
+_VERSION = 2
+# What computes them, apart from this package.
+_PACKAGES = ("torch", "onnx", "onnxruntime", "timm", "numpy")
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,17 @@ def features_of(
     order = np.random.default_rng(0).permutation(len(split))
     labels = torch.from_numpy(split.labels[order])
     shape = (1 + mirrored, len(split), sum(network.widths))
-    keeping = 4 * int(np.prod(shape)) <= KEPT
-    key = _key(model, split, precision, mirrored) if keeping else ""
-    if keeping and (known := _kept(key, shape)) is not None:
-        progress(len(split))
-        return Features(known, labels)
+    keeping = max(4 * math.prod(shape), len(split) * split.images[0].nbytes) <= KEPT
     was_training = network.training
     network.eval()
-    network.expect(len(split), precision)
     parts: list[Tensor] = []
     try:
+        # Also where nothing is to be computed: what comes after is not to depend on that.
+        network.expect(len(split), precision)
+        key = _key(model, split, precision, mirrored) if keeping else ""
+        if keeping and (known := _kept(key, shape)) is not None:
+            progress(len(split))
+            return Features(known, labels)
         for start in range(0, len(split), network.images_at_once):
             if start and stop():
                 break
@@ -107,6 +111,7 @@ def features_of(
     finally:
         network.train(was_training)
     sides_SND = torch.cat(parts, 1)
+    parts.clear()
     if keeping and sides_SND.shape == shape:
         _keep(key, sides_SND)
     return Features(sides_SND, labels[: sides_SND.shape[1]])
@@ -122,13 +127,9 @@ def _key(model: Classifier, split: Split, precision: str, mirrored: bool) -> str
     """SHA-256 over everything that the features depend on, to the last bit."""
     network = model.network
     assert isinstance(network, PretrainedNetwork)
-    try:
-        engine = version("onnxruntime")
-    except PackageNotFoundError:
-        engine = ""
     config = network.config
-    how = (config.backbone, config.side, mirrored, precision, network.images_at_once)
-    where = (torch.__version__, engine, model.mean.device.type, torch.get_num_threads(), np.__version__)
+    how = (config.backbone, config.side, mirrored, precision, network.images_at_once, network.engine)
+    where = ([_installed(name) for name in _PACKAGES], model.mean.device.type, torch.get_num_threads())
     whole = hashlib.sha256(repr((_VERSION, how, where, model.mean.tolist(), model.std.tolist())).encode())
     for name, values in network.backbone.state_dict().items():
         whole.update(name.encode())
@@ -139,31 +140,42 @@ def _key(model: Classifier, split: Split, precision: str, mirrored: bool) -> str
     return whole.hexdigest()
 
 
-def _read(place: Path, shape: tuple[int, ...]) -> Tensor:
-    values = np.load(place / _FILE, allow_pickle=False)
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _read(place: Path, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """A map of the file, of which nothing is read but that it is what it should be."""
+    values: npt.NDArray[np.float32] = np.load(place / _FILE, mmap_mode="r", allow_pickle=False)
     if values.shape != shape or values.dtype != np.float32:
         raise ValueError(f"{place} does not have the features that it should have")
-    return torch.from_numpy(values)
+    return values
 
 
 def _kept(key: str, shape: tuple[int, ...]) -> Tensor | None:
-    for place in Cache().places(_KIND, key):
-        with contextlib.suppress(OSError, ValueError, EOFError):
-            return _read(place, shape)
+    with contextlib.suppress(DataError):
+        for place in Cache().places(_KIND, key):
+            with contextlib.suppress(OSError, ValueError, EOFError):
+                return torch.from_numpy(np.array(_read(place, shape)))
     return None
 
 
 def _keep(key: str, sides_SND: Tensor) -> None:
     """Put features into the cache, where there is room, and take the oldest out beyond :data:`KEPT_TOGETHER`."""
-    cache = Cache()
 
     def make(folder: Path) -> None:
         np.save(folder / _FILE, sides_SND.numpy(), allow_pickle=False)
 
     with contextlib.suppress(DataError, OSError):  # They can be computed again.
+        cache = Cache()
+        if cache.is_temporary:
+            return
         cache.require(sides_SND.nbytes)
         cache.entry(_KIND, key, lambda place: _read(place, tuple(sides_SND.shape)), make)
-        entries = [(path.stat().st_mtime, path) for path in (cache.root / _KIND).iterdir()]
+        entries = [(path.stat().st_mtime, path) for path in (cache.root / _KIND).iterdir() if path.is_dir()]
         room = KEPT_TOGETHER
         for _, path in sorted(entries, reverse=True):
             room -= sum(file.stat().st_size for file in path.iterdir())

@@ -15,6 +15,7 @@ from rung.models.backbones import LITE0, backbone, is_installed
 from rung.models.classifier import Classifier, predict
 from rung.models.pretrained import MANY, Learns, PretrainedConfig
 from rung.training.adjustments import Adjustments
+from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine, fastest_seconds
 from rung.training.frontier import Frontier
 from rung.training.measure import network_size
@@ -127,7 +128,9 @@ def plan_pretrained(
     if way is None or (mode == "auto" and way.error >= scratch):
         if mode == "auto":
             return None
-        way = Way(min(table.sides), 1, possible[0], 1.0)
+        # A head on all of many images takes longer than one on a part, and a few steps.
+        cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
+        way = Way(min(table.sides), 1, cheapest, 1.0)
     if way.side != TRIAL_SIDE:
         # What evaluation and features take at this size, measured instead of scaled.
         actual = _forward_seconds(dataset, machine, name, way.side)
