@@ -123,25 +123,31 @@ def loop(path: str, budget: float) -> None:
 
 def run(sizes: list[int], seeds: int, ways: list[str], budget: float) -> None:
     """Measure what has not been measured yet."""
-    done = {(row["each"], row["seed"], row["way"], row["budget"]) for row in rows()}
+    done = {(row["each"], row["seed"], row["way"], row["budget"]) for row in rows(RESULTS)}
     for seed in range(seeds):
         for each in sizes:
             for way in ways:
                 if (each, seed, way, budget) not in done:
                     row = measure(each, seed, way, budget)
-                    with RESULTS.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-                    print(row, flush=True)
+                    add(row, RESULTS)
 
 
-def rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+def add(row: dict[str, Any], results: Path) -> None:
+    """Keep what was measured, and show it."""
+    with results.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    print(row, flush=True)
+
+
+def rows(results: Path) -> list[dict[str, Any]]:
+    """What was measured before."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
 def table() -> None:
     """Means over the seeds, with the least and the most."""
     print("| images a class | way | seeds | accuracy | from–to | longest |\n|---|---|---|---|---|---|")
-    found = rows()
+    found = rows(RESULTS)
     for each, way in sorted({(row["each"], row["way"]) for row in found}):
         those = [row for row in found if (row["each"], row["way"]) == (each, way)]
         values = [row["accuracy"] for row in those]

@@ -33,7 +33,7 @@ import numpy as np
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.few_images import cifar10, draw
+from benchmarks.few_images import add, cifar10, draw, rows
 
 RESULTS = Path(__file__).parent / "results" / "picks.jsonl"
 WAYS = ("never", "head", "upper", "all")
@@ -144,23 +144,40 @@ def train(data: Path, budget: int, way: str | None, out: Path) -> tuple[dict[str
 
 def run() -> None:
     """Measure what has not been measured yet."""
-    known = rows()
-    for case in CASES:
-        mine = [row for row in known if Case(row["data"], row["each"], row["budget"]) == case]
-        gone = {row["way"] for row in mine}
+    for case, measured in by_case():
+        gone = set(measured)
         if gone == set(WAYS):
             continue
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             data = write(case, folder)
-            if not any(row["picked"] for row in mine):
+            if not any(row["picked"] for row in measured.values()):
                 scores, way = train(data, case.budget, None, folder / "picked")
-                _add({**asdict(case), "way": way, "picked": True, **scores})
+                add({**asdict(case), "way": way, "picked": True, **scores}, RESULTS)
                 gone.add(way)
             for way in WAYS:
                 if way not in gone:
                     scores, _ = train(data, case.budget, way, folder / way)
-                    _add({**asdict(case), "way": way, "picked": False, **scores})
+                    add({**asdict(case), "way": way, "picked": False, **scores}, RESULTS)
+
+
+def by_case() -> list[tuple[Case, dict[str, dict[str, Any]]]]:
+    """Every case with its rows so far, by the way that was gone."""
+    known = rows(RESULTS)
+    return [
+        (case, {row["way"]: row for row in known if Case(row["data"], row["each"], row["budget"]) == case})
+        for case in CASES
+    ]
+
+
+def behind(measured: dict[str, dict[str, Any]], way: str) -> float:
+    """By how much a way is worse than the best."""
+    return float(max(row["accuracy"] for row in measured.values()) - measured[way]["accuracy"])
+
+
+def conclude(distances: list[float]) -> str:
+    right = sum(distance <= ALLOWED + 1e-9 for distance in distances)
+    return f"The pick is the best, or within a point of it, in {right} of {len(distances)} cases."
 
 
 def again() -> None:
@@ -173,48 +190,34 @@ def again() -> None:
 
     set_threads(None)
     machine = measure_machine(torch.device("cpu"))
-    found, right, cases = rows(), 0, 0
-    for case in CASES:
-        measured = {r["way"]: r for r in found if Case(r["data"], r["each"], r["budget"]) == case}
+    distances = []
+    for case, measured in by_case():
         if set(measured) != set(WAYS):
             continue
         with tempfile.TemporaryDirectory() as name:
             dataset = load(write(case, Path(name)), cache_dir=f"{name}/cache")
             # Three seconds for the start and the data, as whole commands have.
             network = plan_training(dataset, machine, seconds=case.budget - 3.0, spent=3.0).recipe.network
-        way = str(getattr(network, "learns", "never"))
-        behind = max(row["accuracy"] for row in measured.values()) - measured[way]["accuracy"]
-        right, cases = right + (behind <= ALLOWED + 1e-9), cases + 1
-        then = next(row["way"] for row in measured.values() if row["picked"])
-        print(f"{case.data}, {case.each:,} a class, {case.budget} s: {network}; then {then}; {100 * behind:.1f} behind")
-    print(f"The pick is the best, or within a point of it, in {right} of {cases} cases.")
-
-
-def _add(row: dict[str, Any]) -> None:
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
-    print(row, flush=True)
-
-
-def rows() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+        distances.append(behind(measured, str(getattr(network, "learns", "never"))))
+        then = next(way for way, row in measured.items() if row["picked"])
+        where = f"{case.data}, {case.each:,} a class, {case.budget} s"
+        print(f"{where}: {network}; then {then}; {100 * distances[-1]:.1f} behind")
+    print(conclude(distances))
 
 
 def table() -> None:
     """A line a case; the pick in bold."""
     print("| data | images a class | budget | " + " | ".join(WAYS) + " | behind the best |\n|" + "---|" * 8)
-    found, right, cases = rows(), 0, 0
-    for case in CASES:
-        mine = {row["way"]: row for row in found if Case(row["data"], row["each"], row["budget"]) == case}
-        if set(mine) != set(WAYS):
+    distances = []
+    for case, measured in by_case():
+        if set(measured) != set(WAYS):
             continue
-        [picked] = [row["accuracy"] for row in mine.values() if row["picked"]]
-        behind = max(row["accuracy"] for row in mine.values()) - picked
-        right, cases = right + (behind <= ALLOWED + 1e-9), cases + 1
-        cells = [f"{mine[way]['accuracy']:.1%}" if mine[way]["accuracy"] else "–" for way in WAYS]
-        cells = [f"**{cell}**" if mine[way]["picked"] else cell for way, cell in zip(WAYS, cells, strict=True)]
-        print(f"| {case.data} | {case.each:,} | {case.budget} s | {' | '.join(cells)} | {100 * behind:.1f} |")
-    print(f"\nThe pick is the best, or within a point of it, in {right} of {cases} cases.")
+        picked = next(way for way, row in measured.items() if row["picked"])
+        distances.append(behind(measured, picked))
+        cells = [f"{measured[way]['accuracy']:.1%}" if measured[way]["accuracy"] else "–" for way in WAYS]
+        cells = [f"**{cell}**" if way == picked else cell for way, cell in zip(WAYS, cells, strict=True)]
+        print(f"| {case.data} | {case.each:,} | {case.budget} s | {' | '.join(cells)} | {100 * distances[-1]:.1f} |")
+    print(f"\n{conclude(distances)}")
 
 
 def main() -> None:

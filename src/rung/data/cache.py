@@ -173,6 +173,18 @@ class Cache:
                 f"the decoded images cannot be kept in {self.root}: {reason}; set RUNG_CACHE to a folder with room"
             ) from error
 
+    def trim(self, kind: str, most: int) -> None:
+        """Take the oldest entries of a kind out until the others together have at most so many bytes.
+
+        Raises:
+            OSError: the entries cannot be looked at.
+        """
+        entries = [(path.stat().st_mtime, path) for path in (self.root / kind).iterdir() if path.is_dir()]
+        for _, path in sorted(entries, reverse=True):
+            most -= sum(file.stat().st_size for file in path.iterdir())
+            if most < 0:
+                shutil.rmtree(path, ignore_errors=True)
+
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
         """Hold ``name`` against other processes; a lock goes away with the process that held it."""

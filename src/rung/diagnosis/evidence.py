@@ -77,6 +77,12 @@ class Evidence:
     lists: str = ""
     run: str = ""
 
+    @property
+    def network(self) -> Mapping[str, Any]:
+        """The network's part of the recipe; empty where there is none."""
+        network: Mapping[str, Any] = self.recipe.get("network") or {}
+        return network
+
     def command(self, **changes: Any) -> str:
         """The ``rung train`` command of this run with some settings changed; None takes a setting away."""
         wanted = {**self.settings, **changes}

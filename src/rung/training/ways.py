@@ -95,6 +95,10 @@ class Table:
         ends = (self.tuned_error(learns, images, side, math.inf) for learns in self.tuned for side in self.sides)
         return min(self.at(self.head, images), *ends)
 
+    def may_be_better(self, images: int) -> bool:
+        """Whether some way ends below a training from scratch, if both have all the time that they can use."""
+        return self.least_error(images) <= self.at(self.scratch, images)
+
 
 def may_learn(learns: Learns | None, epochs: float | None, *, adjusted: bool) -> tuple[Learns, ...]:
     """What may learn, as asked; a recipe is adjusted for fine-tuning alone, and less than an epoch is for a head."""
