@@ -103,6 +103,7 @@ def train_once(dataset: Dataset, recipe: Recipe, epochs: float, seed: int) -> di
         "multiply_adds": size.multiply_adds,
         "accuracy": {str(views): accuracy(dataset.val, views) for views in sides},
         "train_accuracy": accuracy(dataset.train.subset(np.arange(0, len(dataset.train), 15)), 1),
+        "processor": machine.processor,
     }
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rung.data.batches import Augmentation, Batches, augment
+from rung.data.batches import Augmentation, Batches, ResidentBatches, augment
 from rung.data.dataset import Split
 
 PLAIN = Augmentation(flip=False, translate=0)
@@ -57,6 +57,29 @@ def test_a_batch_is_a_function_of_seed_and_step_alone() -> None:
     other = [backwards(step)[0] for step in reversed(range(12))][::-1]
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not torch.equal(one[0], Batches(numbered(40), 8, varied, 8)(0)[0])
+
+
+@given(
+    st.integers(1, 6),
+    st.integers(1, 6),
+    st.booleans(),
+    st.integers(0, 3),
+    st.integers(0, 7),
+    st.integers(0, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_images_that_stay_on_a_device_make_the_same_batches(
+    height: int, width: int, flip: bool, translate: int, cutout: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    images = random.integers(0, 256, (30, height, width, 3), np.uint8)
+    split = Split("train", images, random.permutation(30)[:20], np.arange(20) % 3)
+    varied = Augmentation(flip, translate, cutout)
+    usual = Batches(split, 6, varied, seed)
+    resident = ResidentBatches(split, 6, varied, seed, torch.device("cpu"))
+    for step in (0, 1, 5):
+        for one, other in zip(usual(step), resident(step), strict=True):
+            assert torch.equal(one, other) and one.dtype == other.dtype
 
 
 def test_an_image_is_mirrored_in_every_second_epoch() -> None:

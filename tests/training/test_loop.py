@@ -11,10 +11,12 @@ import torch
 
 from rung.data.dataset import Dataset
 from rung.models.classifier import predict
+from rung.training import loop
 from rung.training.checkpoint import load_checkpoint, save_checkpoint
 from rung.training.clocks import StepClock, TimeClock
-from rung.training.loop import TrainingState, soft_targets
+from rung.training.loop import TrainingState
 from rung.training.recipe import Recipe
+from rung.training.step import soft_targets
 
 Fresh = Callable[..., TrainingState]
 Run = Callable[..., Any]
@@ -52,6 +54,21 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(fresh: Fresh, run_loop
         run_loop(state, precision=precision)
         results.append(weights(state))
     assert same(*results)
+
+
+def test_figures_that_are_read_together_are_the_same(
+    fresh: Fresh, run_loop: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a GPU's are, which would have to wait for each."""
+    ends = []
+    for together in (1, 16):
+        monkeypatch.setitem(loop.READ_TOGETHER, "cpu", together)
+        state = fresh()
+        run_loop(state, StepClock(45))
+        ends.append((weights(state), state.history, state.watcher.recordings().retreats))
+    assert same(ends[0][0], ends[1][0]) and not len(ends[1][2])
+    for one, other in zip(ends[0][1], ends[1][1], strict=True):
+        assert (one.train_loss, one.train_accuracy, one.step) == (other.train_loss, other.train_accuracy, other.step)
 
 
 def test_another_seed_gives_other_weights(fresh: Fresh, run_loop: Run) -> None:

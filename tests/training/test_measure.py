@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rung.data.batches import Batches
 from rung.data.dataset import Dataset, Split
 from rung.models.fast import FastConfig
 from rung.training import measure
@@ -66,12 +67,13 @@ def test_a_trial_keeps_within_the_memory(
 ) -> None:
     tried = []
 
-    class Batches(measure.Batches):
-        def __init__(self, split: Split, batch_size: int, *given: Any) -> None:
-            tried.append(batch_size)
-            super().__init__(split, batch_size, *given)
+    usual = measure.make_batches
 
-    monkeypatch.setattr(measure, "Batches", Batches)
+    def make_batches(split: Split, batch_size: int, *given: Any) -> Batches:
+        tried.append(batch_size)
+        return usual(split, batch_size, *given)
+
+    monkeypatch.setattr(measure, "make_batches", make_batches)
     recipe = replace(recipe, batch_size=64)
     cost = measure_cost(recipe, dataset, machine, 0)
     for images in (20, 1):

@@ -121,7 +121,7 @@ def predict(
         model: left in the mode, training or evaluation, that it was in.
         images: a split, for example.
         precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
-        batch_size: images at a time; by default 250, or what the network has found better.
+        batch_size: images at a time; by default :func:`images_at_once`.
         views: instead of the model's own.
         progress: told the number of images done after each batch.
     """
@@ -129,7 +129,7 @@ def predict(
     model.eval()
     model.views = views or own_views
     device = model.mean.device
-    batch_size = batch_size or int(getattr(model.network, "images_at_once", 250))
+    batch_size = batch_size or images_at_once(model.network, device)
     expect = getattr(model.network, "expect", None)
     if expect is not None:
         expect(len(images), precision)
@@ -138,13 +138,20 @@ def predict(
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(images.take(slice(start, start + batch_size))).to(device)
             with autocast(device, precision):
-                parts.append(model.predict(batch).cpu().numpy())
+                parts.append(model.predict(batch))
             if progress:
                 progress(min(start + batch_size, len(images)))
-        return np.concatenate(parts)
+        # Fetched together: each fetching waits for a GPU, which then waits for the next batch.
+        found: npt.NDArray[np.float32] = torch.cat(parts).cpu().numpy()
+        return found
     finally:
         model.views = own_views
         model.train(was_training)
+
+
+def images_at_once(network: nn.Module, device: torch.device) -> int:
+    """How many images to predict together: 250, or on a CPU what the network has found better there."""
+    return int(getattr(network, "images_at_once", 250)) if device.type == "cpu" else 250
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

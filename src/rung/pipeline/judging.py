@@ -15,8 +15,9 @@ from rung.evaluation.calibration import fit_temperature
 from rung.evaluation.metrics import evaluate
 from rung.evaluation.result import Evaluation
 from rung.models.classifier import Classifier, predict
-from rung.training.plan import TRAIN_SAMPLE, evaluation_seconds
+from rung.training.plan import evaluation_seconds
 from rung.training.recordings import Predicted
+from rung.training.rows import TRAIN_SAMPLE
 from rung.training.watching import look_at
 
 Probabilities = npt.NDArray[np.float32]

@@ -22,6 +22,8 @@ from rung.training.recipe import Recipe
 
 # Share of the time for training after which no more features are computed: the head is still to be fitted.
 FEATURES_SHARE = 0.9
+# Seconds of features that are computed in any case: where all images are so few, a head on half of them knows half.
+WORTH_WAITING = 2.0
 # Images of the training split on which a head is fitted that is to be fine-tuned: it is only where that starts.
 STARTING_IMAGES = 4000
 
@@ -57,14 +59,19 @@ def start_from_features(
     images = len(split)
     mirrored = whole and recipe.augmentation.flip
 
+    computed = 0
+
     def show(done: int) -> None:
+        nonlocal computed
+        computed = done
         state.seconds = time.monotonic() - started
         state.images_per_second = done / max(state.seconds, 1e-9)
         left = clock.seconds_left(0, state.seconds) if done < images else 0.0
         observer.step(state, min(1.0, done / images), left)
 
     def enough() -> bool:
-        return stop() or clock.progress(0) > FEATURES_SHARE
+        left = (images - computed) * (time.monotonic() - started) / max(computed, 1)
+        return stop() or (clock.progress(0) > FEATURES_SHARE and left > WORTH_WAITING)
 
     features = features_of(model, split, precision, mirrored=mirrored, stop=enough, progress=show)
     head = fit_head(features, len(dataset.classes), network.widths, seed)

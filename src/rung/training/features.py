@@ -18,7 +18,7 @@ from torch import Tensor
 from rung.data.cache import Cache
 from rung.data.dataset import Dataset, Split
 from rung.errors import DataError
-from rung.models.classifier import Classifier, autocast
+from rung.models.classifier import Classifier, autocast, images_at_once
 from rung.models.pretrained import PretrainedNetwork
 
 # Images beyond which the two sides of each are averaged instead of learnt from apart.
@@ -97,10 +97,11 @@ def features_of(
         if keeping and (known := _kept(key, shape)) is not None:
             progress(len(split))
             return Features(known, labels)
-        for start in range(0, len(split), network.images_at_once):
+        at_once = images_at_once(network, device)
+        for start in range(0, len(split), at_once):
             if start and stop():
                 break
-            chosen = order[start : start + network.images_at_once]
+            chosen = order[start : start + at_once]
             batch = model.normalise(torch.from_numpy(split.take(chosen)).to(device))
             sides = [batch, batch.flip(3)] if mirrored else [batch]
             with autocast(device, precision):
@@ -127,8 +128,9 @@ def _key(model: Classifier, split: Split, precision: str, mirrored: bool) -> str
     network = model.network
     assert isinstance(network, PretrainedNetwork)
     config = network.config
-    how = (config.backbone, config.side, mirrored, precision, network.images_at_once, network.engine)
-    where = ([_installed(name) for name in _PACKAGES], model.mean.device.type, torch.get_num_threads())
+    device = model.mean.device
+    how = (config.backbone, config.side, mirrored, precision, images_at_once(network, device), network.engine)
+    where = ([_installed(name) for name in _PACKAGES], device.type, torch.get_num_threads())
     whole = hashlib.sha256(repr((_VERSION, how, where, model.mean.tolist(), model.std.tolist())).encode())
     for name, values in network.backbone.state_dict().items():
         whole.update(name.encode())

@@ -12,16 +12,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rung.data.batches import Batches
+from rung.data.batches import make_batches
 from rung.data.dataset import Dataset, Split
 from rung.memory import keeping_freed_memory
-from rung.models.classifier import Classifier, autocast, predict
+from rung.models.classifier import Classifier, predict
 from rung.runs import Epoch
 from rung.training.clocks import Clock
 from rung.training.optimizers import Optimizers
 from rung.training.pace import Pace
 from rung.training.recipe import Recipe
+from rung.training.step import Outcome, Step, make_step
 from rung.training.watching import Watcher
+
+# Steps whose figures are read together, by the kind of device: reading waits for all that a GPU was given.
+READ_TOGETHER = {"cpu": 1, "cuda": 16}
 
 
 class Observer(Protocol):
@@ -37,7 +41,7 @@ class Observer(Protocol):
 
 
 class Window:
-    """Running figures of the training batches since the last row.
+    """Running figures of the training batches since the last row, up to the last :meth:`read`.
 
     Args:
         images, steps, correct, loss_sum: what a checkpoint kept of one that is to go on.
@@ -49,16 +53,28 @@ class Window:
     ) -> None:
         self.images, self.steps, self.correct, self.loss_sum, self.seconds = images, steps, correct, loss_sum, seconds
         self._start = time.monotonic() - seconds
+        self._unread: list[tuple[Tensor, Tensor, int]] = []
 
     def values(self) -> dict[str, float]:
         """The arguments that make it again."""
-        return {name: value for name, value in vars(self).items() if name != "_start"}
+        self.read()
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
-    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self.steps += 1
-        self.images += len(labels)
-        self.loss_sum += loss.item()
-        self.correct += int((logits.argmax(1) == labels).sum())
+    def add(self, outcome: Outcome) -> None:
+        """Count a step; it is in the figures once it has been read, with some others where that is faster."""
+        correct = (outcome.logits.argmax(1) == outcome.labels).sum()
+        self._unread.append((outcome.loss, correct, len(outcome.labels)))
+        if len(self._unread) >= READ_TOGETHER.get(outcome.loss.device.type, 1):
+            self.read()
+
+    def read(self) -> None:
+        """Take all steps that were counted into the figures."""
+        for loss, correct, images in self._unread:
+            self.steps += 1
+            self.images += images
+            self.loss_sum += loss.item()
+            self.correct += int(correct)
+        self._unread = []
         self.seconds = time.monotonic() - self._start
 
     @property
@@ -145,9 +161,21 @@ def fit(
         stop: asked before each step; True ends the training early.
         pace: told about every step, and may change the number of threads.
     """
-    model, optimizers, device = state.model, state.optimizers, state.model.mean.device
-    batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
-    classes = len(dataset.classes)
+    model, device = state.model, state.model.mean.device
+    batches = make_batches(dataset.train, recipe.batch_size, recipe.augmentation, seed, device)
+
+    def new_step() -> Step:
+        return make_step(
+            model,
+            state.optimizers,
+            batches,
+            recipe,
+            classes=len(dataset.classes),
+            precision=precision,
+            watcher=state.watcher,
+        )
+
+    step = new_step()
     if not state.window.steps:
         state.window = Window()  # Its time begins now.
     model.train()
@@ -155,33 +183,29 @@ def fit(
     # However little time there is, one step is made, so that there is something to evaluate.
     while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
         if recipe.round(progress) > state.round:
+            state.window.read()
             if not state.history or state.history[-1].step < state.step:
                 _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
                 observer.row(state)
             state.round = recipe.round(progress)
             model.load_state_dict(state.best)
-            optimizers = state.optimizers = Optimizers(model.network, recipe)
-            state.window = Window()
+            state.optimizers = Optimizers(model.network, recipe)
+            step, state.window = new_step(), Window()
         # Dropout draws from torch's generator: like all else, what it draws depends on the seed and the step alone.
         _seed(device, (seed * 1_000_003 + state.step) % 2**63)
-        images, labels = batches(state.step)
-        images, labels = images.to(device), labels.to(device)
-        state.watcher.before(state.step, model.network)
-        with autocast(device, precision):
-            logits = model(images)
-        loss = F.cross_entropy(logits.float(), soft_targets(labels, classes, recipe.label_smoothing))
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.watcher.gradients()
-        optimizers.step(recipe.rate(progress) * state.rate_scale)
-        state.watcher.after(progress, batches.positions(state.step), loss, logits, labels, len(dataset.train))
+        outcome = step(state.step, recipe.rate(progress) * state.rate_scale)
+        state.watcher.after(progress, batches.positions(state.step), *outcome, len(dataset.train))
         state.step += 1
         window = state.window
-        window.add(loss, logits, labels)
-        state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
+        window.add(outcome)
+        if state.step % steps_per_row == 0:
+            window.read()
+        if window.steps:
+            state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
         state.seconds = time.monotonic() - started
-        if not math.isfinite(window.loss):
+        if window.steps and not math.isfinite(window.loss):
             _retreat(state, recipe)
-            optimizers, state.window = state.optimizers, Window()
+            step, state.window = new_step(), Window()
         elif state.step % steps_per_row == 0:
             _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
             state.window = Window()
@@ -189,12 +213,13 @@ def fit(
             # A network can die with a finite loss: only its running statistics overflow.
             if not state.is_finite():
                 _retreat(state, recipe)
-                optimizers = state.optimizers
+                step = new_step()
             observer.row(state)
         observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
         if pace is not None:
             pace.stepped()
     window = state.window
+    window.read()
     if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
         _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
         observer.row(state)
@@ -210,11 +235,6 @@ def _seed(device: torch.device, seed: int) -> None:
     """Seed the generator of ``device``; :func:`torch.manual_seed` takes a millisecond for those that are not there."""
     generator = torch.default_generator if device.type == "cpu" else None
     (generator or torch).manual_seed(seed)
-
-
-def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """One-hot rows, float32 (N, classes), with ``smoothing`` of each spread over all classes."""
-    return F.one_hot(labels, classes) * (1 - smoothing) + smoothing / classes
 
 
 def _add_row(

@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from rung.data.batches import Batches
+from rung.data.batches import make_batches
 from rung.data.dataset import Dataset
 from rung.memory import keeping_freed_memory
 from rung.models import NetworkConfig
-from rung.models.classifier import Classifier, autocast, predict
+from rung.models.classifier import Classifier, predict
 from rung.training.device import Machine, fastest_seconds, worthwhile_threads
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
+from rung.training.step import WARM_UP, make_step
 
 # What Python, torch and the libraries take before the first batch, in bytes: measured at 420 MiB, with a margin.
 BASE_BYTES = 500 * 2**20
@@ -106,25 +106,25 @@ def measure_cost(
     network = recipe.network.build(dataset.image_size, dataset.channels, len(dataset.classes))
     model = Classifier(network, [128.0] * dataset.channels, [64.0] * dataset.channels).to(device)
     optimizers = Optimizers(network, recipe)
-    batches = Batches(dataset.train, recipe.batch_size, recipe.augmentation, seed)
+    batches = make_batches(dataset.train, recipe.batch_size, recipe.augmentation, seed, device)
+    step = make_step(model, optimizers, batches, recipe, classes=len(dataset.classes), precision=machine.precision)
 
-    def step(number: int) -> float:
+    def timed(number: int) -> float:
         start = time.perf_counter()
-        images, labels = batches(number)
-        with autocast(device, machine.precision):
-            logits = model(images.to(device))
-        F.cross_entropy(logits.float(), labels.to(device)).backward()  # type: ignore[no-untyped-call]
-        optimizers.step(0.0)
+        step(number, 0.0)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         return time.perf_counter() - start
 
+    # A GPU records a step after some, and makes the first of the recorded ones then.
+    first = 1 if device.type == "cpu" else WARM_UP + 1
     with worthwhile_threads(size.multiply_adds, batches.batch_size):
         began = time.perf_counter()
-        step(0)
-        timings = [step(1)]
+        for number in range(first):
+            timed(number)
+        timings = [timed(first)]
         if time.perf_counter() - began < PATIENCE:
-            timings.append(step(2))
+            timings.append(timed(first + 1))
     seconds = sum(timings) / len(timings)
     # Few training images make small batches, whose images take longer each than the evaluation's.
     sample = dataset.train.subset(np.resize(batches.positions(0), max(batches.batch_size, FORWARD_IMAGES)))

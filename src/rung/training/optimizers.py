@@ -106,7 +106,7 @@ class SGD(Optimizer):
             else:
                 state["momentum_buffer"] = gradient.clone()
             gradient.add_(state["momentum_buffer"], alpha=group["momentum"])
-            parameter.add_(gradient, alpha=-group["lr"])
+            _move(parameter, gradient, group["lr"])
 
 
 class Muon(Optimizer):
@@ -137,7 +137,7 @@ class Muon(Optimizer):
             gradient = gradient.add(running, alpha=group["momentum"])
             parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
             step = orthogonalise(gradient.flatten(1), group["iterations"]).view_as(parameter)
-            parameter.add_(step, alpha=-group["lr"])
+            _move(parameter, step, group["lr"])
 
 
 class Adam(Optimizer):
@@ -183,6 +183,14 @@ class Adam(Optimizer):
             )
 
 
+def _move(parameter: Tensor, direction: Tensor, rate: float | Tensor) -> None:
+    """Take ``rate`` times the direction away. A recorded step needs the rate as a tensor, whose value can change."""
+    if isinstance(rate, Tensor):
+        parameter.addcmul_(direction, rate, value=-1)
+    else:
+        parameter.add_(direction, alpha=-rate)
+
+
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
     """A copy of ``value`` in the device and, unless it is a single number, the memory order of ``parameter``."""
     if value.shape != parameter.shape:
@@ -223,8 +231,11 @@ class Optimizers:
         ]
         return Muon(filters, recipe.filter_rate, recipe.filter_momentum), SGD(groups, recipe.momentum)
 
-    def step(self, share: float) -> None:
-        """Move every weight, with ``share`` (0 to 1) of the peak learning rates, and clear the gradients."""
+    def step(self, share: float | Tensor) -> None:
+        """Move every weight, with ``share`` (0 to 1) of the peak learning rates, and clear the gradients.
+
+        As a tensor, ``share`` is read when the weights move: a recorded step can be repeated with another value.
+        """
         groups = [group for optimizer in self.all for group in optimizer.param_groups]
         for group, peak in zip(groups, self._peaks, strict=True):
             group["lr"] = peak * share

@@ -22,6 +22,7 @@ from rung.training.device import Machine
 from rung.training.frontier import Frontier
 from rung.training.measure import Cost, measure_cost, network_size
 from rung.training.recipe import Recipe
+from rung.training.rows import TRAIN_SAMPLE
 
 # Seconds of work that no measurement at the start can see: the report, the last files, the end of the process.
 REPORT_SECONDS = 0.5
@@ -32,8 +33,6 @@ SETUP_SECONDS = 0.3
 GROWTH = 0.8
 # Seconds from which on there is time to time a third network.
 LONG = 60.0
-# Images of the training split on which its accuracy is measured at the end, at most.
-TRAIN_SAMPLE = 1000
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,8 @@ def make_plan(
     config = fitting(network or frontier.networks[0], dataset)
     if network is None:
         # The cheapest network is measured, the best by that guess is measured, too, which may change the choice.
-        for _ in range(2 if seconds is not None and seconds < LONG else 3):
+        trials = 2 if seconds is not None and seconds < LONG else 3
+        for _ in range(trials if machine.device == "cpu" else len(frontier.networks)):
             costs.measure(config)
             config = max(
                 (fitting(candidate, dataset) for candidate in frontier.networks),
@@ -186,7 +186,7 @@ class Costs:
     ) -> None:
         self.measured: dict[NetworkConfig, Cost] = {}
         self._sizes: dict[NetworkConfig, float] = {}
-        self._recipe, self._dataset = recipe, dataset
+        self._recipe, self._dataset, self._machine = recipe, dataset, machine
         self._how = (machine, seed, max_memory)
 
     def measure(self, config: NetworkConfig) -> Cost:
@@ -209,9 +209,10 @@ class Costs:
         size = self._sizes[config]
         known = sorted((math.log(cost.size.multiply_adds), cost.step, cost.forward) for cost in self.measured.values())
         (smallest, least, _), (largest, most, _) = known[0], known[-1]
-        power = GROWTH
+        # On a GPU, which small networks leave idle, seconds may hardly grow at all.
+        power, least_power = (GROWTH, 0.4) if self._machine.device == "cpu" else (0.5, 0.0)
         if largest > smallest:
-            power = min(1.1, max(0.4, math.log(most / least) / (largest - smallest)))
+            power = min(1.1, max(least_power, math.log(most / least) / (largest - smallest)))
         nearest, step, forward = min(known, key=lambda entry: abs(entry[0] - size))
         share = math.exp(power * (size - nearest))
         return step * share, forward * share

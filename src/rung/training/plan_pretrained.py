@@ -12,7 +12,7 @@ from rung.data.dataset import Dataset
 from rung.data.probe import Probe
 from rung.errors import UsageError
 from rung.models.backbones import LITE0, backbone, is_installed
-from rung.models.classifier import Classifier, predict
+from rung.models.classifier import Classifier, images_at_once, predict
 from rung.models.pretrained import MANY, Learns, PretrainedConfig
 from rung.training.adjustments import Adjustments
 from rung.training.beginning import STARTING_IMAGES
@@ -246,7 +246,7 @@ def _forward_seconds(dataset: Dataset, machine: Machine, name: str, side: int) -
     network = PretrainedConfig(name, side).build(dataset.image_size, dataset.channels, len(dataset.classes))
     mean, std = network.normalisation()
     model = Classifier(network, mean, std).to(device).eval()
-    sample = dataset.train.subset(range(min(network.images_at_once, len(dataset.train))))
+    sample = dataset.train.subset(range(min(images_at_once(network, device), len(dataset.train))))
     network.expect(MANY, machine.precision)  # as there will be, test images included
     work = lambda: predict(model, sample, precision=machine.precision)  # noqa: E731
     return fastest_seconds(work, device, repeats=2) / len(sample)

@@ -15,6 +15,8 @@ MOST = 200
 SPACING = 0.2
 # Share of the training time that the validation of the rows may take.
 VALIDATION_SHARE = 0.03
+# Images of the training split on which its accuracy is measured at the end, at most.
+TRAIN_SAMPLE = 1000
 # Images below which an accuracy says too little to choose weights by.
 VALIDATION_LEAST = 100
 

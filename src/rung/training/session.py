@@ -169,7 +169,7 @@ def train(
     rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
     pace = None
     with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
-        if seconds is not None:
+        if seconds is not None and state.model.mean.device.type == "cpu":
             pace = Pace()
         fit(
             state,

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from rung.data.dataset import Dataset, Split
 from rung.models.classifier import Classifier, autocast, predict
-from rung.training.plan import TRAIN_SAMPLE
 from rung.training.recordings import PARTS, Predicted, Recordings
+from rung.training.rows import TRAIN_SAMPLE
 
 # Steps between two looks, once the first steps are over; doubled with every doubling of the steps from EVERY**2 on.
 EVERY = 32
@@ -79,6 +79,11 @@ class Watcher:
         self._looking = False
 
     # --- while it trains -------------------------------------------------------------------------
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether the step that has begun is one that it looks at."""
+        return self._looking
 
     def before(self, step: int, network: nn.Module) -> None:
         """A step begins."""
