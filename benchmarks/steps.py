@@ -2,6 +2,8 @@
 
     python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
     python benchmarks/steps.py depthwise            # fine-tuning with torch's gradients, and with ours
+    python benchmarks/steps.py stacked              # bfloat16: with torch's gradient of the weights, and with ours
+    python benchmarks/steps.py recorded             # a CUDA GPU: one operation at a time, and as a recorded graph
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
     python benchmarks/steps.py spin --rounds 4      # how long a thread of GNU's OpenMP spins before it sleeps
     python benchmarks/steps.py spin --busy          # the same with another program on one core
@@ -21,6 +23,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rung.training.step import Step
 
 NETWORKS = (((16, 16), (32, 32), (64, 64)), ((32, 32), (64, 64), (128, 128)), ((64, 64), (128, 128), (256, 256)))
 BATCH, STEPS = 250, 12
@@ -165,9 +171,82 @@ def depthwise(rounds: int) -> None:
             print(f"| {learns}, {side} | {' | '.join(cells)} |", flush=True)
 
 
+def stacked(rounds: int) -> None:
+    """Steps in bfloat16, milliseconds, with small maps as they are and side by side, in turns."""
+    import torch
+
+    from rung.memory import keeping_freed_memory
+    from rung.models import stacked as ours
+    from rung.training.device import set_threads
+    from rung.training.step import Step
+
+    set_threads(None)
+    ours.has_matrix_unit = lambda: True
+    widest = {"torch's": 0, "ours": ours.NARROW}
+    print("| network | torch's | ours |\n|---|---|---|")
+    for stages in (*NETWORKS, ((64, 64), (256, 256), (256, 256))):
+        step = whole_step(stages, BATCH, torch.device("cpu"), Step)
+        taken: dict[str, list[float]] = {name: [] for name in widest}
+        for name, wide in list(widest.items()) * rounds:
+            ours.NARROW = wide
+            with keeping_freed_memory():
+                taken[name].append(1e3 * mean_seconds(step, STEPS))
+        cells = [f"{statistics.median(v):.1f} ({min(v):.1f} to {max(v):.1f})" for v in taken.values()]
+        print(f"| {'-'.join(str(stage[0]) for stage in stages)} | {' | '.join(cells)} |", flush=True)
+
+
+def recorded() -> None:
+    """Images a second of whole steps on a GPU, the batches included: made one operation at a time, and recorded."""
+    import torch
+
+    from rung.training.device import choose_device
+    from rung.training.step import RecordedStep, Step
+
+    gpu = choose_device("cuda")
+    wide = (((64, 64), (256, 256), (256, 256)), ((128, 128), (384, 384), (512, 512)))
+    print("| network | batch | by hand | recorded |\n|---|---|---|---|")
+    for stages in (NETWORKS[1], *wide):
+        for batch in (250, 1000):
+            rates = []
+            for kind in (Step, RecordedStep):
+                step = whole_step(stages, batch, gpu, kind)
+                for _ in range(6):
+                    step()
+                torch.cuda.synchronize()
+                start = time.perf_counter()
+                for _ in range(40):
+                    step()
+                torch.cuda.synchronize()
+                rates.append(40 * batch / (time.perf_counter() - start))
+            print(f"| {'-'.join(str(stage[0]) for stage in stages)} | {batch} | {rates[0]:,.0f} | {rates[1]:,.0f} |")
+
+
+def whole_step(stages: tuple[tuple[int, ...], ...], batch: int, device: Any, kind: type[Step]) -> Callable[[], object]:
+    """A training step in bfloat16, on images of noise; each call makes the next one."""
+    import numpy as np
+
+    from rung.data.batches import make_batches
+    from rung.data.dataset import Dataset, Split
+    from rung.models.fast import FastConfig
+    from rung.training.recipe import Recipe
+    from rung.training.session import new_state
+
+    count = 20 * batch
+    images = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    split = Split("train", images, np.arange(count), np.arange(count) % 10)
+    dataset = Dataset("noise", "nowhere", tuple(map(str, range(10))), split, split, split, "00" * 32)
+    recipe = Recipe(network=FastConfig(stages=stages), batch_size=batch)
+    state = new_state(recipe, dataset, device, 0)
+    batches = make_batches(split, batch, recipe.augmentation, 0, device)
+    step = kind(state.model, state.optimizers, batches, recipe, classes=10, precision="bfloat16")
+    state.model.train()
+    numbers = iter(range(10**9))
+    return lambda: step(next(numbers), 0.1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["layers", "depthwise", "memory", "spin", "one"])
+    parser.add_argument("what", choices=["layers", "depthwise", "stacked", "recorded", "memory", "spin", "one"])
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
@@ -177,6 +256,10 @@ def main() -> None:
         layers()
     elif arguments.what == "depthwise":
         depthwise(arguments.rounds)
+    elif arguments.what == "stacked":
+        stacked(arguments.rounds)
+    elif arguments.what == "recorded":
+        recorded()
     else:
         compare(arguments.what, arguments.rounds, arguments.busy)
 

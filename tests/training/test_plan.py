@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rung.data.dataset import Dataset
+from rung.data.dataset import Dataset, Split
 from rung.data.probe import Probe, probe
 from rung.errors import UsageError
 from rung.models.fast import FastConfig
@@ -20,6 +20,7 @@ from rung.training.plan import (
     build_model,
     choose_augmentation,
     choose_batch_size,
+    choose_filter_rate,
     choose_image_size,
     evaluation_seconds,
     fit_memory,
@@ -30,6 +31,7 @@ from rung.training.recipe import Recipe
 
 SMALL = FastConfig(stages=((8,), (8,)), stem_filters=4)
 MIB = 2**20
+SIZES = {"train": 47_500, "val": 2_500, "test": 10_000}
 
 
 def plan_for(dataset: Dataset, machine: Machine, seconds: float | None = 20.0, **options: object) -> Plan:
@@ -116,6 +118,41 @@ def test_the_plan_for_epochs_does_not_depend_on_the_speed(
         monkeypatch.setattr(module, "measure_cost", cost)
         recipes.append(plan_for(dataset, machine, seconds=None, epochs=3.0).recipe)
     assert recipes[0] == recipes[1]
+
+
+@pytest.mark.parametrize(("step", "batch_size"), [(5e-6, 1000), (1e-4, 250)], ids=["fast", "slow"])
+def test_a_gpu_with_time_for_many_epochs_has_large_batches(
+    step: float, batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many epochs teach as much in them, and a GPU has twice as many; a slow one has not enough."""
+    from rung.training import plan as module
+
+    measured = []
+
+    def cost(recipe: Recipe, data: Dataset, machine: Machine, seed: int, most: float | None) -> Cost:
+        size = module.network_size(recipe.network, data)
+        measured.append((recipe.network, recipe.batch_size))
+        each = step * (1 + size.multiply_adds / 1e8) * (0.5 if recipe.batch_size == 1000 else 1)
+        return Cost(size, each, each / 3, 1, 1)
+
+    monkeypatch.setattr(module, "measure_cost", cost)
+    images = np.random.default_rng(0).integers(0, 256, (50, 32, 32, 3), np.uint8)
+    splits = [Split(name, images, np.arange(size) % 50, np.arange(size) % 10) for name, size in SIZES.items()]
+    data = Dataset("like CIFAR-10", "nowhere", tuple("abcdefghij"), *splits, "00" * 32)
+    gpu = Machine("cuda", "imagined", 4, "bfloat16", 1e5)
+    plan = make_plan(data, Probe(0.33, 0.33, 1000), gpu, seconds=60.0)
+    assert plan.recipe.batch_size == batch_size
+    assert plan.recipe.filter_rate == choose_filter_rate(plan.steps, batch_size)
+    assert len(measured) == len(set(measured))
+    processor = replace(gpu, device="cpu")
+    assert make_plan(data, Probe(0.33, 0.33, 1000), processor, seconds=60.0).recipe.batch_size == 250
+
+
+def test_the_rate_of_a_large_batch() -> None:
+    """Sixteen epochs of 45,000 images, as measured."""
+    assert choose_filter_rate(16 * 45) == choose_filter_rate(16 * 45, 100) == pytest.approx(0.123, abs=1e-3)
+    assert choose_filter_rate(16 * 45, 1000) == pytest.approx(0.2)
+    assert choose_filter_rate(1, 1000) == 0.24
 
 
 def test_a_network_can_be_asked_for(dataset: Dataset, machine: Machine) -> None:

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rung.models.stacked import StackedConv2d
+
 
 @dataclass(frozen=True)
 class FastConfig:
@@ -96,7 +98,7 @@ class ConvBlock(nn.Module):
     ) -> None:
         super().__init__()
         stride = 2 if pool and not max_pool else 1
-        self.conv = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=not norm)
+        self.conv = StackedConv2d(inputs, outputs, stride, bias=not norm)
         # Passing the input through at the start lets the gradient reach every layer from the first step.
         nn.init.dirac_(self.conv.weight[: min(inputs, outputs)].data)
         self.norm: nn.Module = nn.Identity()

@@ -31,6 +31,11 @@ SETUP_SECONDS = 0.3
 # Power of the multiply-adds with which seconds grow, before two networks are timed: wider layers use the cores better.
 # In float32 on cores without a matrix unit it is 0.9 (benchmarks/2026-11-25.md); with one, less.
 GROWTH = 0.8
+# Images a step.
+BATCH = 250
+# Images a step where a GPU has time for many epochs, and how many images those have together: sixteen epochs of
+# CIFAR-10 were as accurate in such batches (benchmarks/2026-11-26.md), and an H200 had them done in half the time.
+LARGE_BATCH, LARGE_BATCH_IMAGES = 1000, 16 * 45_000
 # Seconds from which on there is time to time a third network.
 LONG = 60.0
 
@@ -123,54 +128,67 @@ def make_plan(
     began = time.monotonic()
     frontier = Frontier.load()
     augmentation, why = choose_augmentation(dataset, probe)
-    recipe = Recipe(
-        network=network or FastConfig(),
-        batch_size=choose_batch_size(len(dataset.train)),
-        augmentation=augmentation,
-    )
-    costs = Costs(recipe, dataset, machine, seed, max_memory)
-
-    def passes(config: NetworkConfig, views: int) -> float:
-        """Epochs that fit."""
-        if epochs is not None or seconds is None:
-            return epochs or 1.0
-        step, forward = costs.expected(config)
-        left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
-        return (left - evaluation_seconds(dataset, views, forward)) / (step * len(dataset.train))
-
-    def accuracy(config: NetworkConfig, views: int) -> float:
-        return frontier.accuracy(config, passes(config, views), len(dataset.train), views)
-
     possible_views = (1, 2, 6) if augmentation.flip and min(dataset.image_size) >= 8 else (1,)
-    config = fitting(network or frontier.networks[0], dataset)
-    if network is None:
+    networks = [fitting(one, dataset) for one in ((network,) if network else frontier.networks)]
+    trials = 2 if seconds is not None and seconds < LONG else 3
+    if machine.device != "cpu":
+        trials = len(networks)
+
+    def choose(batch_size: int) -> _Choice:
+        """The best of the networks, trained in batches of that size."""
+        recipe = Recipe(network=networks[0], batch_size=batch_size, augmentation=augmentation)
+        costs = Costs(recipe, dataset, machine, seed, max_memory)
+
+        def promise(config: NetworkConfig, views: int) -> _Choice:
+            passes = epochs or 1.0
+            step, forward = costs.expected(config)
+            evaluation = evaluation_seconds(dataset, views, forward)
+            if epochs is None and seconds is not None:
+                left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
+                passes = (left - evaluation) / (step * len(dataset.train))
+            accuracy = frontier.accuracy(config, passes, len(dataset.train), views)
+            return _Choice(replace(recipe, network=config, views=views), passes, evaluation, accuracy, costs)
+
         # The cheapest network is measured, the best by that guess is measured, too, which may change the choice.
-        trials = 2 if seconds is not None and seconds < LONG else 3
-        for _ in range(trials if machine.device == "cpu" else len(frontier.networks)):
-            costs.measure(config)
-            config = max(
-                (fitting(candidate, dataset) for candidate in frontier.networks),
-                key=lambda candidate: max(accuracy(candidate, views) for views in possible_views),
-            )
-            if config in costs.measured:
+        best = networks[0]
+        for _ in range(trials):
+            costs.measure(best)
+            promises = [promise(config, views) for config in networks for views in possible_views]
+            best = max(promises, key=lambda one: one.accuracy).recipe.network
+            if best in costs.measured:
                 break
-    known = costs.measure(config)
-    best_views = max(possible_views, key=lambda views: accuracy(config, views))
-    recipe = replace(recipe, network=config, views=best_views)
-    recipe, memory_reason = fit_memory(recipe, known, max_memory)
+        costs.measure(best)
+        return max((promise(best, views) for views in possible_views), key=lambda one: one.accuracy)
+
+    chosen = choose(choose_batch_size(len(dataset.train)))
+    if machine.device != "cpu" and len(dataset.train) >= 20 * LARGE_BATCH:
+        other = choose(LARGE_BATCH)
+        if other.passes * len(dataset.train) >= LARGE_BATCH_IMAGES and other.accuracy >= chosen.accuracy:
+            chosen = other
+    known = chosen.costs.measured[chosen.recipe.network]
+    recipe, memory_reason = fit_memory(chosen.recipe, known, max_memory)
     start = spent + time.monotonic() - began
     budget = None if seconds is None else seconds + spent
-    evaluation = evaluation_seconds(dataset, best_views, known.forward)
-    planned = passes(config, best_views)
-    plan = _finished(recipe, dataset, machine, known, budget, planned, start, evaluation, report_seconds)
-    expected, interval = frontier.expectation(config, plan.epochs, dataset, probe, recipe.views)
+    plan = _finished(recipe, dataset, machine, known, budget, chosen.passes, start, chosen.evaluation, report_seconds)
+    expected, interval = frontier.expectation(recipe.network, plan.epochs, dataset, probe, recipe.views)
     return replace(
         plan,
-        recipe=replace(recipe, filter_rate=choose_filter_rate(plan.steps)),
+        recipe=replace(recipe, filter_rate=choose_filter_rate(plan.steps, recipe.batch_size)),
         expected_accuracy=expected,
         expected_accuracy_interval=interval,
         reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
     )
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A way to train: how many passes fit, seconds of the evaluation, the accuracy it promises, and what costs what."""
+
+    recipe: Recipe
+    passes: float
+    evaluation: float
+    accuracy: float
+    costs: Costs
 
 
 class Costs:
@@ -310,7 +328,7 @@ def choose_augmentation(dataset: Dataset, probe: Probe) -> tuple[Augmentation, s
 
 def choose_batch_size(images: int) -> int:
     """250 images, or fewer when an epoch would have less than twenty steps."""
-    return max(8, min(250, images // 20))
+    return max(8, min(BATCH, images // 20))
 
 
 def fitting(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
@@ -322,12 +340,14 @@ def fitting(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
     return replace(config, stem_stride=config.stem_stride * grow, stem_size=size)
 
 
-def choose_filter_rate(steps: float) -> float:
+def choose_filter_rate(steps: float, batch_size: int = BATCH) -> float:
     """Muon's peak rate: 0.24 for up to 190 steps (an epoch of CIFAR-10), falling with their square root to 0.1.
 
-    On validation images, 0.24 was better than 0.12 by 1.4 points after one epoch and worse by 0.5 after three.
+    On validation images, 0.24 was better than 0.12 by 1.4 points after one epoch and worse by 0.5 after three. Larger
+    batches than usual take steps that are longer by the square root of the ratio.
     """
-    return float(min(0.24, max(0.1, 0.24 * (190 / max(steps, 1.0)) ** 0.5)))
+    larger = max(1.0, batch_size / BATCH)
+    return float(min(0.24, max(0.1, 0.24 * (190 / max(steps * larger, 1.0)) ** 0.5) * larger**0.5))
 
 
 def choose_image_size(

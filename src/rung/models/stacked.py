@@ -1,0 +1,100 @@
+"""3×3 convolutions whose weights learn faster on a processor with a matrix unit (Intel's AMX).
+
+For the gradient of the weights oneDNN sums along one row of a map at a time, and the unit takes 32 products at once: a
+map of 7 pixels a side fills a fifth of it, one of 3 a tenth. Measured with 250 images on two cores, that gradient takes
+four to seventeen times as long as the convolution itself, and is half of a training step. Here images of the batch are
+put side by side, with a column of zeros between them, into maps that are wide enough. The sums are the same, in another
+order (``benchmarks/2026-11-26.md``).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Maps less wide are put side by side: at 15 pixels it pays for some numbers of channels only.
+NARROW = 12
+# Columns that images side by side take together, at most.
+TOGETHER = 512
+
+
+class StackedConv2d(nn.Conv2d):
+    """``nn.Conv2d`` with a kernel of 3×3 and one pixel of padding; the stride may be 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self._learns_slowly(input):
+            output: Tensor = _Stacked.apply(input, self.weight)  # type: ignore[no-untyped-call]
+            return output
+        return super().forward(input)
+
+    def _learns_slowly(self, input: Tensor) -> bool:
+        """Whether torch's own gradient leaves the matrix unit idle."""
+        if not (torch.is_grad_enabled() and self.training and self.weight.requires_grad):
+            return False
+        if self.bias is not None or self.stride != (1, 1) or input.shape[3] >= NARROW:
+            return False
+        halved = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+        return halved and input.device.type == "cpu" and has_matrix_unit()
+
+
+@cache
+def has_matrix_unit() -> bool:
+    """Whether this processor multiplies tiles of bfloat16."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+
+
+class _Stacked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NCHW: Tensor, weight: Tensor) -> Tensor:
+        x_NCHW, halved = x_NCHW.bfloat16(), weight.bfloat16()
+        ctx.save_for_backward(x_NCHW, halved)
+        return F.conv2d(x_NCHW, halved, padding=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+        (gradient_NCHW,) = gradients
+        x_NCHW, weight = ctx.saved_tensors
+        to_input = None
+        if ctx.needs_input_grad[0]:
+            to_input = _backward(gradient_NCHW, x_NCHW, weight, (True, False))[0]
+        return to_input, weight_gradient(x_NCHW, gradient_NCHW, weight).float()
+
+
+def weight_gradient(x_NCHW: Tensor, gradient_NCHW: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of the weights of a 3×3 convolution of stride 1 with one pixel of padding.
+
+    Args:
+        x_NCHW: what was convolved.
+        gradient_NCHW: of what came out.
+        weight: what it was convolved with; its values do not matter.
+    """
+    found: Tensor = _backward(side_by_side(gradient_NCHW), side_by_side(x_NCHW), weight, (False, True))[1]
+    return found
+
+
+def _backward(gradient_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor, of: tuple[bool, bool]) -> Any:
+    """Gradients of what was convolved and of the weights, those of the two that are asked for."""
+    return torch.ops.aten.convolution_backward(
+        gradient_NCHW, x_NCHW, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*of, False]
+    )
+
+
+def side_by_side(x_NCHW: Tensor) -> Tensor:
+    """Some images in one, each with a column of zeros at its right: (N / some, C, H, some · (W + 1)), channels last.
+
+    ``some`` is the largest divisor of N that keeps within :data:`TOGETHER` columns. What a kernel of three columns sees
+    beyond an image is that column, or the padding: zeros, as if the image were alone.
+    """
+    count, channels, height, width = x_NCHW.shape
+    some = max(number for number in range(1, max(1, TOGETHER // (width + 1)) + 1) if count % number == 0)
+    wide = x_NCHW.new_zeros(count // some, height, some, width + 1, channels)
+    images = x_NCHW.permute(0, 2, 3, 1).reshape(count // some, some, height, width, channels)
+    wide[..., :width, :] = images.transpose(1, 2)
+    return wide.view(count // some, height, some * (width + 1), channels).permute(0, 3, 1, 2)
