@@ -16,7 +16,7 @@ from rung.training.checkpoint import load_checkpoint, save_checkpoint
 from rung.training.clocks import StepClock, TimeClock
 from rung.training.loop import TrainingState
 from rung.training.recipe import Recipe
-from rung.training.step import soft_targets
+from rung.training.step import Outcome, Step, make_step, soft_targets
 
 Fresh = Callable[..., TrainingState]
 Run = Callable[..., Any]
@@ -61,14 +61,40 @@ def test_figures_that_are_read_together_are_the_same(
 ) -> None:
     """As a GPU's are, which would have to wait for each."""
     ends = []
+    monkeypatch.setattr(loop, "READ_SECONDS", 100.0)
     for together in (1, 16):
         monkeypatch.setitem(loop.READ_TOGETHER, "cpu", together)
         state = fresh()
-        run_loop(state, StepClock(45))
+        run_loop(state, StepClock(90), steps_per_row=40)
         ends.append((weights(state), state.history, state.watcher.recordings().retreats))
     assert same(ends[0][0], ends[1][0]) and not len(ends[1][2])
     for one, other in zip(ends[0][1], ends[1][1], strict=True):
         assert (one.train_loss, one.train_accuracy, one.step) == (other.train_loss, other.train_accuracy, other.step)
+
+
+@pytest.mark.parametrize("lost", [4, 12, 42, 43], ids=["early", "before a change of rounds", "before a row", "last"])
+def test_a_loss_that_is_read_late_is_not_missed(
+    lost: int, fresh: Fresh, run_loop: Run, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "READ_SECONDS", 100.0)
+    monkeypatch.setitem(loop.READ_TOGETHER, "cpu", 16)
+    monkeypatch.setattr(loop, "make_step", lambda *given, **named: Broken(make_step(*given, **named), lost))
+    rounds = replace(recipe, optimizer="adam", rounds=(1.0, 0.1, 0.01))
+    state = fresh(recipe=rounds)
+    run_loop(state, StepClock(44), recipe=rounds, steps_per_row=43)
+    assert state.rate_scale == 0.5 and len(state.watcher.recordings().retreats) == 1
+    assert state.is_finite() and all(math.isfinite(row.train_loss) for row in state.history)
+
+
+class Broken:
+    """A step whose loss is not a number, once."""
+
+    def __init__(self, step: Step, lost: int) -> None:
+        self._step, self._lost = step, lost
+
+    def __call__(self, number: int, share: float) -> Outcome:
+        outcome = self._step(number, share)
+        return outcome._replace(loss=outcome.loss * math.nan) if number == self._lost else outcome
 
 
 def test_another_seed_gives_other_weights(fresh: Fresh, run_loop: Run) -> None:

@@ -69,17 +69,21 @@ class Batches:
         self.steps_per_epoch = max(1, len(split) // self.batch_size)
         self._first_flip = _generator(seed, _FLIP, 0).random(len(split)) < 0.5
         self._labels = torch.from_numpy(split.labels)
-        self._epoch = -1
-        self._order = np.empty(0, np.int64)
+        self._epoch = self._step = -1
+        self._order = self._chosen = np.empty(0, np.int64)
 
     def positions(self, step: int) -> np.ndarray:
         """Which images of the split the batch of this step holds: int64, shape (batch_size,)."""
+        if step == self._step:
+            return self._chosen
         epoch, place = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = _generator(self.seed, _ORDER, epoch).permutation(len(self.split))
         # Sorted, so that the memory map is read from front to back; the order inside a batch means nothing.
-        return np.sort(self._order[place * self.batch_size : (place + 1) * self.batch_size])
+        self._step = step
+        self._chosen = np.sort(self._order[place * self.batch_size : (place + 1) * self.batch_size])
+        return self._chosen
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor]:
         """The batch of a step: uint8 images (N, H, W, C) and int64 labels (N,)."""
@@ -150,10 +154,15 @@ def make_batches(split: Split, batch_size: int, augmentation: Augmentation, seed
 
     The arguments are those of :class:`Batches`.
     """
-    if device.type == "cuda":
+    device = torch.empty(0, device=device).device  # With the number that "cuda" alone lacks.
+    if device.type != "cuda":
+        return Batches(split, batch_size, augmentation, seed)
+    fits = device in _on_devices.get(split, {})
+    if not fits:
         free, _ = torch.cuda.mem_get_info(device)
-        if len(split) * split.images[0].nbytes <= RESIDENT_SHARE * free:
-            return ResidentBatches(split, batch_size, augmentation, seed, device)
+        fits = len(split) * split.images[0].nbytes <= RESIDENT_SHARE * free
+    if fits:
+        return ResidentBatches(split, batch_size, augmentation, seed, device)
     return Batches(split, batch_size, augmentation, seed)
 
 

@@ -87,14 +87,19 @@ def _backward(gradient_NCHW: Tensor, x_NCHW: Tensor, weight: Tensor, of: tuple[b
 
 
 def side_by_side(x_NCHW: Tensor) -> Tensor:
-    """Some images in one, each with a column of zeros at its right: (N / some, C, H, some · (W + 1)), channels last.
+    """Some images in one, each with a column of zeros at its right: (groups, C, H, some · (W + 1)), channels last.
 
-    ``some`` is the largest divisor of N that keeps within :data:`TOGETHER` columns. What a kernel of three columns sees
-    beyond an image is that column, or the padding: zeros, as if the image were alone.
+    Within :data:`TOGETHER` columns there are as few groups as possible; where the last is not full, zeros are. What a
+    kernel of three columns sees beyond an image is that column, or the padding: zeros, as if the image were alone.
     """
     count, channels, height, width = x_NCHW.shape
-    some = max(number for number in range(1, max(1, TOGETHER // (width + 1)) + 1) if count % number == 0)
-    wide = x_NCHW.new_zeros(count // some, height, some, width + 1, channels)
-    images = x_NCHW.permute(0, 2, 3, 1).reshape(count // some, some, height, width, channels)
-    wide[..., :width, :] = images.transpose(1, 2)
-    return wide.view(count // some, height, some * (width + 1), channels).permute(0, 3, 1, 2)
+    groups = -(-count // max(1, TOGETHER // (width + 1)))
+    some = -(-count // groups)
+    wide = x_NCHW.new_zeros(groups, height, some, width + 1, channels)
+    images_NHWC = x_NCHW.permute(0, 2, 3, 1)
+    full = count // some
+    filled = images_NHWC[: full * some].reshape(full, some, height, width, channels)
+    wide[:full, :, :, :width] = filled.transpose(1, 2)
+    if full < groups:
+        wide[full, :, : count - full * some, :width] = images_NHWC[full * some :].transpose(0, 1)
+    return wide.view(groups, height, some * (width + 1), channels).permute(0, 3, 1, 2)

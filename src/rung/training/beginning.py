@@ -23,7 +23,7 @@ from rung.training.recipe import Recipe
 # Share of the time for training after which no more features are computed: the head is still to be fitted.
 FEATURES_SHARE = 0.9
 # Seconds of features that are computed in any case: where all images are so few, a head on half of them knows half.
-WORTH_WAITING = 2.0
+WORTH_WAITING = 1.0
 # Images of the training split on which a head is fitted that is to be fine-tuned: it is only where that starts.
 STARTING_IMAGES = 4000
 

@@ -120,14 +120,21 @@ def fastest_seconds(work: Callable[[], object], device: torch.device, repeats: i
     for attempt in range(repeats + 1):
         start = time.perf_counter()
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         seconds = time.perf_counter() - start
         if attempt or seconds > enough:
             shortest = min(shortest, seconds)
         if seconds > enough:
             break
     return shortest
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when the device has done everything that it was given; a CPU has done it already."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
 
 
 def processor_name(device: torch.device) -> str:

@@ -24,8 +24,10 @@ from rung.training.recipe import Recipe
 from rung.training.step import Outcome, Step, make_step
 from rung.training.watching import Watcher
 
-# Steps whose figures are read together, by the kind of device: reading waits for all that a GPU was given.
+# Steps whose figures are read together, at most, by the kind of device: reading waits for all that a GPU was given.
+# They do not take longer together than so many seconds either, for the learning rate follows the clock.
 READ_TOGETHER = {"cpu": 1, "cuda": 16}
+READ_SECONDS = 0.05
 
 
 class Observer(Protocol):
@@ -64,18 +66,27 @@ class Window:
         """Count a step; it is in the figures once it has been read, with some others where that is faster."""
         correct = (outcome.logits.argmax(1) == outcome.labels).sum()
         self._unread.append((outcome.loss, correct, len(outcome.labels)))
-        if len(self._unread) >= READ_TOGETHER.get(outcome.loss.device.type, 1):
+        together = READ_TOGETHER.get(outcome.loss.device.type, 1)
+        if self.steps and self.seconds:
+            together = min(together, int(READ_SECONDS * self.steps / self.seconds))
+        if len(self._unread) >= together or not self.steps:
             self.read()
 
     def read(self) -> None:
         """Take all steps that were counted into the figures."""
-        for loss, correct, images in self._unread:
-            self.steps += 1
-            self.images += images
-            self.loss_sum += loss.item()
-            self.correct += int(correct)
-        self._unread = []
+        if self._unread:
+            losses, correct, images = zip(*self._unread, strict=True)
+            self._unread = []
+            self.steps += len(images)
+            self.images += sum(images)
+            self.loss_sum = sum(torch.stack(losses).tolist(), self.loss_sum)
+            self.correct += int(torch.stack(correct).sum())
         self.seconds = time.monotonic() - self._start
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a loss was not a number."""
+        return self.steps > 0 and not math.isfinite(self.loss_sum)
 
     @property
     def loss(self) -> float:
@@ -184,7 +195,9 @@ def fit(
     while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
         if recipe.round(progress) > state.round:
             state.window.read()
-            if not state.history or state.history[-1].step < state.step:
+            if state.window.is_lost:
+                _retreat(state, recipe)
+            elif not state.history or state.history[-1].step < state.step:
                 _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
                 observer.row(state)
             state.round = recipe.round(progress)
@@ -203,7 +216,7 @@ def fit(
         if window.steps:
             state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
         state.seconds = time.monotonic() - started
-        if window.steps and not math.isfinite(window.loss):
+        if window.is_lost:
             _retreat(state, recipe)
             step, state.window = new_step(), Window()
         elif state.step % steps_per_row == 0:
@@ -220,7 +233,9 @@ def fit(
             pace.stepped()
     window = state.window
     window.read()
-    if (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
+    if window.is_lost and state.history:
+        _retreat(state, recipe)
+    elif (window.images and window.images >= 0.2 * steps_per_row * batches.batch_size) or not state.history:
         _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
         observer.row(state)
     # At the end of the schedule the last weights are the best but for the noise of a small validation sample.
@@ -233,8 +248,10 @@ def fit(
 
 def _seed(device: torch.device, seed: int) -> None:
     """Seed the generator of ``device``; :func:`torch.manual_seed` takes a millisecond for those that are not there."""
-    generator = torch.default_generator if device.type == "cpu" else None
-    (generator or torch).manual_seed(seed)
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _add_row(

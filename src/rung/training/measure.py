@@ -14,7 +14,7 @@ from rung.data.dataset import Dataset
 from rung.memory import keeping_freed_memory
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier, predict
-from rung.training.device import Machine, fastest_seconds, worthwhile_threads
+from rung.training.device import Machine, fastest_seconds, wait_for, worthwhile_threads
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
 from rung.training.step import WARM_UP, make_step
@@ -88,7 +88,8 @@ def measure_cost(
 ) -> Cost:
     """Time real steps of a throw-away network on real batches, in about half a second.
 
-    A first step, in which libraries prepare themselves, is not counted; of the next two the mean is taken.
+    A first step, in which libraries prepare themselves, is not counted, nor are those after which a GPU records one; of
+    the next two the mean is taken.
 
     Args:
         max_memory: bytes that the process may use; the trial's batches are as small as that needs, or of eight.
@@ -112,12 +113,11 @@ def measure_cost(
     def timed(number: int) -> float:
         start = time.perf_counter()
         step(number, 0.0)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        wait_for(device)
         return time.perf_counter() - start
 
     # A GPU records a step after some, and makes the first of the recorded ones then.
-    first = 1 if device.type == "cpu" else WARM_UP + 1
+    first = WARM_UP + 1 if device.type == "cuda" else 1
     with worthwhile_threads(size.multiply_adds, batches.batch_size):
         began = time.perf_counter()
         for number in range(first):

@@ -36,6 +36,8 @@ BATCH = 250
 # Images a step where a GPU has time for many epochs, and how many images those have together: sixteen epochs of
 # CIFAR-10 were as accurate in such batches (benchmarks/2026-11-26.md), and an H200 had them done in half the time.
 LARGE_BATCH, LARGE_BATCH_IMAGES = 1000, 16 * 45_000
+# Seconds that an image takes in a network that a GPU has no room for.
+NEVER = 1e3
 # Seconds from which on there is time to time a third network.
 LONG = 60.0
 
@@ -107,6 +109,7 @@ def make_plan(
     network: NetworkConfig | None = None,
     seed: int = 0,
     report_seconds: float = REPORT_SECONDS,
+    large_batches: bool = True,
 ) -> Plan:
     """Choose what to train.
 
@@ -121,6 +124,7 @@ def make_plan(
         network: instead of the planner's choice.
         seed: of the trial steps.
         report_seconds: for what comes after training and evaluation.
+        large_batches: whether a GPU may have them.
 
     Raises:
         UsageError: the time is too short for a single step, or the memory too small for the smallest batch.
@@ -130,41 +134,45 @@ def make_plan(
     augmentation, why = choose_augmentation(dataset, probe)
     possible_views = (1, 2, 6) if augmentation.flip and min(dataset.image_size) >= 8 else (1,)
     networks = [fitting(one, dataset) for one in ((network,) if network else frontier.networks)]
-    trials = 2 if seconds is not None and seconds < LONG else 3
-    if machine.device != "cpu":
-        trials = len(networks)
+    if network is None and seconds is None and machine.device == "cpu":
+        networks = networks[:-1]  # Nobody has said how long it may take, and the largest takes hours.
+    trials = len(networks) if machine.device == "cuda" else 2 if seconds is not None and seconds < LONG else 3
 
-    def choose(batch_size: int) -> _Choice:
-        """The best of the networks, trained in batches of that size."""
+    def promise(costs: Costs, config: NetworkConfig, views: int) -> _Choice:
+        step, forward = costs.expected(config)
+        evaluation = evaluation_seconds(dataset, views, forward)
+        passes = epochs or 1.0
+        if epochs is None and seconds is not None:
+            left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
+            passes = (left - evaluation) / (step * len(dataset.train))
+        accuracy = frontier.accuracy(config, passes, len(dataset.train), views)
+        recipe = replace(costs.recipe, network=config, views=views)
+        return _Choice(recipe, passes, evaluation, accuracy, costs)
+
+    def best(costs: Costs, configs: Sequence[NetworkConfig]) -> _Choice:
+        promises = (promise(costs, config, views) for config in configs for views in possible_views)
+        return max(promises, key=lambda one: one.accuracy)
+
+    def try_networks(batch_size: int) -> Costs:
+        """Measure the cheapest, and the best by that guess, which may change the choice, until it does not."""
         recipe = Recipe(network=networks[0], batch_size=batch_size, augmentation=augmentation)
         costs = Costs(recipe, dataset, machine, seed, max_memory)
-
-        def promise(config: NetworkConfig, views: int) -> _Choice:
-            passes = epochs or 1.0
-            step, forward = costs.expected(config)
-            evaluation = evaluation_seconds(dataset, views, forward)
-            if epochs is None and seconds is not None:
-                left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
-                passes = (left - evaluation) / (step * len(dataset.train))
-            accuracy = frontier.accuracy(config, passes, len(dataset.train), views)
-            return _Choice(replace(recipe, network=config, views=views), passes, evaluation, accuracy, costs)
-
-        # The cheapest network is measured, the best by that guess is measured, too, which may change the choice.
-        best = networks[0]
+        costs.measure(networks[0])
         for _ in range(trials):
-            costs.measure(best)
-            promises = [promise(config, views) for config in networks for views in possible_views]
-            best = max(promises, key=lambda one: one.accuracy).recipe.network
-            if best in costs.measured:
+            config = best(costs, networks).recipe.network
+            if config in costs.measured:
                 break
-        costs.measure(best)
-        return max((promise(best, views) for views in possible_views), key=lambda one: one.accuracy)
+            costs.measure(config)
+        return costs
 
-    chosen = choose(choose_batch_size(len(dataset.train)))
-    if machine.device != "cpu" and len(dataset.train) >= 20 * LARGE_BATCH:
-        other = choose(LARGE_BATCH)
-        if other.passes * len(dataset.train) >= LARGE_BATCH_IMAGES and other.accuracy >= chosen.accuracy:
-            chosen = other
+    usual = try_networks(choose_batch_size(len(dataset.train)))
+    chosen = best(usual, list(usual.measured))
+    many = chosen.passes * len(dataset.train) / LARGE_BATCH_IMAGES
+    if machine.device == "cuda" and large_batches and len(dataset.train) >= 20 * LARGE_BATCH and many >= 1 / 3:
+        large = best(costs := try_networks(LARGE_BATCH), list(costs.measured))
+        chosen = best(usual, [chosen.recipe.network])  # The time that is left is less now.
+        if large.passes * len(dataset.train) >= LARGE_BATCH_IMAGES and large.accuracy >= chosen.accuracy:
+            chosen = large
     known = chosen.costs.measured[chosen.recipe.network]
     recipe, memory_reason = fit_memory(chosen.recipe, known, max_memory)
     start = spent + time.monotonic() - began
@@ -204,14 +212,17 @@ class Costs:
     ) -> None:
         self.measured: dict[NetworkConfig, Cost] = {}
         self._sizes: dict[NetworkConfig, float] = {}
-        self._recipe, self._dataset, self._machine = recipe, dataset, machine
+        self.recipe, self._dataset, self._machine = recipe, dataset, machine
         self._how = (machine, seed, max_memory)
 
     def measure(self, config: NetworkConfig) -> Cost:
-        """The cost of a network, timed the first time that it is asked for."""
+        """The cost of a network, timed the first time that it is asked for; :data:`NEVER` where a GPU has no room."""
         if config not in self.measured:
-            recipe = replace(self._recipe, network=config)
-            self.measured[config] = measure_cost(recipe, self._dataset, *self._how)
+            recipe = replace(self.recipe, network=config)
+            try:
+                self.measured[config] = measure_cost(recipe, self._dataset, *self._how)
+            except torch.OutOfMemoryError:
+                self.measured[config] = Cost(network_size(config, self._dataset), NEVER, NEVER, 0, 0)
         return self.measured[config]
 
     def expected(self, config: NetworkConfig) -> tuple[float, float]:
@@ -228,7 +239,7 @@ class Costs:
         known = sorted((math.log(cost.size.multiply_adds), cost.step, cost.forward) for cost in self.measured.values())
         (smallest, least, _), (largest, most, _) = known[0], known[-1]
         # On a GPU, which small networks leave idle, seconds may hardly grow at all.
-        power, least_power = (GROWTH, 0.4) if self._machine.device == "cpu" else (0.5, 0.0)
+        power, least_power = (0.5, 0.0) if self._machine.device == "cuda" else (GROWTH, 0.4)
         if largest > smallest:
             power = min(1.1, max(least_power, math.log(most / least) / (largest - smallest)))
         nearest, step, forward = min(known, key=lambda entry: abs(entry[0] - size))

@@ -100,7 +100,8 @@ def plan_training(
             )
             if started is not None:
                 return started
-        plan = make_plan(dataset, look, machine, **timed())
+        own_size = adjustments is not None and adjustments.batch_size is not None
+        plan = make_plan(dataset, look, machine, large_batches=not own_size, **timed())
         if not adjustments:
             advice = hint(dataset, machine, pretrained, seconds)
             return replace(plan, reasons=(*plan.reasons, advice)) if advice else plan

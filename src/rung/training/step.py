@@ -110,7 +110,14 @@ class RecordedStep(Step):
         current = torch.cuda.current_stream(self._device)
         self._aside.wait_stream(current)
         with torch.cuda.stream(self._aside):
-            outcome = self._learn(prepared, share)
+            try:
+                outcome = self._learn(prepared, share)
+            except torch.OutOfMemoryError:
+                if self._graph is None:
+                    raise
+                # Not both: what a recorded step keeps, and a step beside it.
+                self._forget()
+                outcome = self._learn(prepared, share)
         current.wait_stream(self._aside)
         return outcome
 
@@ -118,18 +125,24 @@ class RecordedStep(Step):
         """Record the step; False where that is impossible. Nothing is computed, and no weight moves."""
         self._inputs = tuple(part.to(self._device, copy=True) for part in prepared)
         self._share = torch.zeros((), device=self._device)
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
         torch.cuda.synchronize(self._device)
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._outcome = self._learn(self._inputs, self._share)
         except RuntimeError:
-            self._refused = True
-            for optimizer in self.optimizers.all:
-                optimizer.zero_grad()
+            torch.cuda.set_stream(current)  # Where ending the recording fails as well, its own stream is left behind.
+            self._forget()
             return False
         self._graph = graph
         return True
+
+    def _forget(self) -> None:
+        """Make all further steps by hand."""
+        self._refused, self._graph = True, None
+        for optimizer in self.optimizers.all:
+            optimizer.zero_grad()
+        torch.cuda.empty_cache()
 
 
 def make_step(

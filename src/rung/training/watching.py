@@ -219,13 +219,20 @@ class Watcher:
         return look
 
     def _flush(self) -> None:
-        for part, positions, loss, logits, labels in self._pending:
-            self._losses.append(loss.item())
-            each = F.cross_entropy(logits.float(), labels, reduction="none").cpu().numpy()
-            # The positions of a batch are different from each other.
-            self._sums[part, positions] += np.nan_to_num(each, nan=60_000.0)
-            self._counts[part, positions] += 1
+        if not self._pending:
+            return
+        parts, positions, losses, logits, labels = zip(*self._pending, strict=True)
         self._pending = []
+        # Fetched together: a GPU is waited for once.
+        self._losses += torch.stack(losses).tolist()
+        each = F.cross_entropy(torch.cat(logits).float(), torch.cat(labels), reduction="none").cpu().numpy()
+        ends = np.cumsum([len(places) for places in positions])[:-1]
+        for part, places, those in zip(
+            parts, positions, np.split(np.nan_to_num(each, nan=60_000.0), ends), strict=True
+        ):
+            # The positions of a batch are different from each other.
+            self._sums[part, places] += those
+            self._counts[part, places] += 1
 
 
 @torch.no_grad()
