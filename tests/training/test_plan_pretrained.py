@@ -46,7 +46,7 @@ def _plan(dataset: Dataset, mode: str = "auto", seconds: float | None = 120.0, p
 def test_few_photographs_start_from_imagenet_at_the_size_that_fits() -> None:
     small, large = _plan(_dataset(100)), _plan(_dataset(100, test=10_000))
     assert isinstance(small.recipe.network, PretrainedConfig)
-    assert (small.recipe.network.side, small.recipe.views, small.recipe.network.learns) == (160, 2, "head")
+    assert (small.recipe.network.side, small.recipe.views, small.recipe.network.learns) == (160, 2, "upper")
     # 10,000 test images at 160 pixels take 28 s a view here.
     assert large.recipe.network.side == 160
     assert sum(large.expected_seconds.values()) < 120
@@ -115,7 +115,7 @@ def _without_trials(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 def test_the_more_images_and_time_the_more_of_the_network_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _without_trials(monkeypatch)
-    cases = ((90, 300.0), (60_000, 300.0), (60_000, 50_000.0))
+    cases = ((90, 3.0), (60_000, 300.0), (60_000, 50_000.0))
     learning = [_plan(_dataset(images), seconds=seconds).recipe.network.learns for images, seconds in cases]
     assert learning == ["head", "upper", "all"]
     assert asked["seconds"] < 50_000 and asked["evaluation"] > 0
@@ -125,6 +125,22 @@ def test_a_computer_that_trains_slowly_has_the_upper_blocks_learn(monkeypatch: p
     _without_trials(monkeypatch)
     monkeypatch.setattr(ways, "STEP_PASSES", {"upper": 2.0, "all": 100.0})
     assert _plan(_dataset(2000), seconds=60.0).recipe.network.learns == "upper"
+
+
+def test_few_images_are_not_learnt_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(recipe, dataset, machine, **given):
+        plan = replace(_plan(_dataset(100), "always", learns="head"), recipe=recipe)
+        training = given["seconds"] or 80.0
+        seconds = {"start": 1.0, "training": training, "evaluation": 5.0, "report": 0.5}
+        return replace(plan, epochs=training / 2, steps=int(training), expected_seconds=seconds)
+
+    monkeypatch.setattr(planning, "plan_recipe", tried)
+    short, long = (_plan(_dataset(90), "always", learns="upper", seconds=seconds) for seconds in (20.0, 600.0))
+    assert short.epochs < ways.MOST_EPOCHS and short.budget == 20.0
+    assert long.epochs == ways.MOST_EPOCHS and 23 <= long.steps <= 24
+    assert long.budget == sum(long.expected_seconds.values()) < 60
+    assert "ends early" in long.reasons[-1] and "ends early" not in str(short.reasons)
+    assert _plan(_dataset(90), "always", learns="upper", seconds=None, epochs=40.0).budget is None
 
 
 def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:

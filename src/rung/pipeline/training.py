@@ -338,7 +338,8 @@ class _Training:
             return StepClock(steps)
         # Of a resumed run, the time that its earlier part had until its last checkpoint has been used.
         earlier = float(run.info.get("timings", {}).get("before_training", 0.0)) + used if used else 0.0
-        deadline = self.started + self.settings.budget - earlier
+        planned = float(run.info["plan"].get("budget") or math.inf) + EXIT_SECONDS
+        deadline = self.started + min(self.settings.budget, planned) - earlier
         return TimeClock(deadline, after, used)
 
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:

@@ -48,7 +48,8 @@ class Plan:
 
     Attributes:
         recipe: how to train.
-        budget: seconds for the whole command, or None when a number of epochs was asked for.
+        budget: seconds for the whole command, fewer than were given where more would not help, or None when a number of
+            epochs was asked for.
         epochs: passes over the training split that are expected, or were asked for.
         steps: the same in steps.
         parameters: trainable and frozen weights of the network.

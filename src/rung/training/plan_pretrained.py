@@ -28,7 +28,7 @@ from rung.training.plan import (
     plan_recipe,
 )
 from rung.training.recipe import Recipe
-from rung.training.ways import TRIAL_SIDE, Costs, Table, Way, least_seconds, may_learn, ways
+from rung.training.ways import MOST_EPOCHS, TRIAL_SIDE, Costs, Table, Way, least_seconds, may_learn, ways
 
 PRETRAINED = ("auto", "always", "never")
 
@@ -137,7 +137,7 @@ def plan_pretrained(
     config = PretrainedConfig(name, way.side, way.learns)
     recipe = Recipe(
         network=config,
-        batch_size=min(BATCH, max(8, images // 8)),
+        batch_size=min(BATCH, max(8, images // 2)),
         optimizer="adam",
         adam_rate=1e-3,
         label_smoothing=0.1,
@@ -167,7 +167,16 @@ def plan_pretrained(
         evaluation=costs.evaluation(way.side, way.views),
         reasons=reasons,
     )
-    expected_seconds = {**plan.expected_seconds, "training": plan.expected_seconds["training"] + beginning}
+    training = plan.expected_seconds["training"]
+    ends_early = epochs is None and plan.epochs > MOST_EPOCHS
+    if ends_early:
+        share = MOST_EPOCHS / plan.epochs
+        early = f"More than {MOST_EPOCHS:g} passes over so few images would not help, so it ends early."
+        plan = replace(plan, epochs=MOST_EPOCHS, steps=max(1, int(share * plan.steps)), reasons=(*plan.reasons, early))
+        training *= share
+    expected_seconds = {**plan.expected_seconds, "training": training + beginning}
+    if ends_early:
+        budget = sum(expected_seconds.values())
     return replace(plan, expected_seconds=expected_seconds, budget=budget)
 
 
