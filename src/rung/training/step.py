@@ -86,7 +86,7 @@ class RecordedStep(Step):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._aside = torch.cuda.Stream(self._device)
+        self._aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         self._made = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._refused = False
