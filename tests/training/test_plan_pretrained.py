@@ -143,6 +143,21 @@ def test_few_images_are_not_learnt_by_heart(monkeypatch: pytest.MonkeyPatch) -> 
     assert _plan(_dataset(90), "always", learns="upper", seconds=None, epochs=40.0).budget is None
 
 
+def test_steps_that_are_slower_than_expected_leave_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    def tried(recipe, dataset, machine, **given):
+        plan = replace(_plan(_dataset(100), "always", learns="head"), recipe=recipe)
+        return replace(plan, epochs=fitting[-1], expected_seconds={"start": 1.0, "training": 9.0, "evaluation": 5.0})
+
+    monkeypatch.setattr(planning, "plan_recipe", tried)
+    fitting, learnt = [], []
+    for epochs in (2.0, 3.0):
+        fitting.append(epochs)
+        learnt += [_plan(_dataset(450), mode, seconds=60.0).recipe.network.learns for mode in ("auto", "always")]
+    assert learnt == ["head", "head", "upper", "upper"]
+    fitting.append(0.1)
+    assert _plan(_dataset(450), "always", learns="upper", seconds=60.0).recipe.network.learns == "upper"
+
+
 def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     _without_trials(monkeypatch)
     assert _plan(_dataset(2000), "always", learns="head").recipe.network.learns == "head"

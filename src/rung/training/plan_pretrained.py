@@ -167,6 +167,24 @@ def plan_pretrained(
         evaluation=costs.evaluation(way.side, way.views),
         reasons=reasons,
     )
+    if epochs is None and learns is None and "head" in possible and plan.epochs * images < table.least_seen(images):
+        # Its steps take longer than was expected of them.
+        passed = time.monotonic() - began
+        return plan_pretrained(
+            dataset,
+            probe,
+            machine,
+            mode,
+            seconds=None if seconds is None else seconds - passed,
+            spent=spent + passed,
+            max_memory=max_memory,
+            seed=seed,
+            report_seconds=report_seconds,
+            name=name,
+            learns="head",
+            folds=folds,
+            adjustments=adjustments,
+        )
     training = plan.expected_seconds["training"]
     ends_early = epochs is None and plan.epochs > MOST_EPOCHS
     if ends_early:
