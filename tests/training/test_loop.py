@@ -16,7 +16,7 @@ from rung.training.checkpoint import load_checkpoint, save_checkpoint
 from rung.training.clocks import StepClock, TimeClock
 from rung.training.loop import TrainingState
 from rung.training.recipe import Recipe
-from rung.training.step import Outcome, Step, make_step, soft_targets
+from rung.training.step import Outcome, Step, soft_targets
 
 Fresh = Callable[..., TrainingState]
 Run = Callable[..., Any]
@@ -78,7 +78,7 @@ def test_a_loss_that_is_read_late_is_not_missed(
 ) -> None:
     monkeypatch.setattr(loop, "READ_SECONDS", 100.0)
     monkeypatch.setitem(loop.READ_TOGETHER, "cpu", 16)
-    monkeypatch.setattr(loop, "make_step", lambda *given, **named: Broken(make_step(*given, **named), lost))
+    monkeypatch.setattr(loop, "step_for", lambda device: lambda *given, **named: Broken(Step(*given, **named), lost))
     rounds = replace(recipe, optimizer="adam", rounds=(1.0, 0.1, 0.01))
     state = fresh(recipe=rounds)
     run_loop(state, StepClock(44), recipe=rounds, steps_per_row=43)

@@ -13,7 +13,7 @@ from rung.models.fast import FastConfig
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
 from rung.training.session import new_state
-from rung.training.step import RecordedStep, Step, make_step
+from rung.training.step import RecordedStep, Step, step_for
 from rung.training.watching import Watcher, is_due
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
@@ -39,7 +39,9 @@ def test_a_step_moves_the_weights_and_says_what_it_saw(make_dataset: Callable[..
     state = new_state(recipe, dataset, torch.device("cpu"), 0)
     batches = make_batches(dataset.train, 20, recipe.augmentation, 0, torch.device("cpu"))
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
-    step = make_step(state.model, state.optimizers, batches, recipe, classes=3, precision="float32")
+    step = step_for(state.model.mean.device)(
+        state.model, state.optimizers, batches, recipe, classes=3, precision="float32"
+    )
     outcome = step(0, 0.0)
     learnt = {name for name, p in state.model.named_parameters() if p.requires_grad}
     # Muon brings filters to their norm, whatever the rate.
@@ -88,7 +90,9 @@ def test_a_recorded_step_looks_inside_and_records_once(make_dataset: Callable[..
     state = new_state(recipe, dataset, torch.device("cuda"), 0)
     batches = make_batches(dataset.train, 50, recipe.augmentation, 0, torch.device("cuda"))
     watcher = Watcher()
-    step = make_step(state.model, state.optimizers, batches, recipe, classes=3, precision="float32", watcher=watcher)
+    step = step_for(state.model.mean.device)(
+        state.model, state.optimizers, batches, recipe, classes=3, precision="float32", watcher=watcher
+    )
     assert isinstance(step, RecordedStep)
     graphs = set()
     for number in range(70):
@@ -119,6 +123,6 @@ def test_what_cannot_be_recorded_is_made_one_by_one(make_dataset: Callable[..., 
     model = Classifier(Undecided(), [128.0] * 3, [64.0] * 3).to("cuda")
     batches = make_batches(dataset.train, 50, recipe.augmentation, 0, torch.device("cuda"))
     optimizers = Optimizers(model.network, recipe)
-    step = make_step(model, optimizers, batches, recipe, classes=3, precision="float32")
+    step = step_for(model.mean.device)(model, optimizers, batches, recipe, classes=3, precision="float32")
     losses = [float(step(number, 1.0).loss) for number in range(40)]
     assert step._refused and losses[-1] < losses[0]

@@ -21,7 +21,7 @@ from rung.training.clocks import Clock
 from rung.training.optimizers import Optimizers
 from rung.training.pace import Pace
 from rung.training.recipe import Recipe
-from rung.training.step import Outcome, Step, make_step
+from rung.training.step import Outcome, Step, step_for
 from rung.training.watching import Watcher
 
 # Steps whose figures are read together, at most, by the kind of device: reading waits for all that a GPU was given.
@@ -176,7 +176,7 @@ def fit(
     batches = make_batches(dataset.train, recipe.batch_size, recipe.augmentation, seed, device)
 
     def new_step() -> Step:
-        return make_step(
+        return step_for(device)(
             model,
             state.optimizers,
             batches,

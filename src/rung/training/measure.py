@@ -17,7 +17,7 @@ from rung.models.classifier import Classifier, predict
 from rung.training.device import Machine, fastest_seconds, wait_for, worthwhile_threads
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
-from rung.training.step import WARM_UP, make_step
+from rung.training.step import WARM_UP, step_for
 
 # What Python, torch and the libraries take before the first batch, in bytes: measured at 420 MiB, with a margin.
 BASE_BYTES = 500 * 2**20
@@ -108,7 +108,9 @@ def measure_cost(
     model = Classifier(network, [128.0] * dataset.channels, [64.0] * dataset.channels).to(device)
     optimizers = Optimizers(network, recipe)
     batches = make_batches(dataset.train, recipe.batch_size, recipe.augmentation, seed, device)
-    step = make_step(model, optimizers, batches, recipe, classes=len(dataset.classes), precision=machine.precision)
+    step = step_for(device)(
+        model, optimizers, batches, recipe, classes=len(dataset.classes), precision=machine.precision
+    )
 
     def timed(number: int) -> float:
         start = time.perf_counter()

@@ -145,19 +145,9 @@ class RecordedStep(Step):
         torch.cuda.empty_cache()
 
 
-def make_step(
-    model: Classifier,
-    optimizers: Optimizers,
-    batches: Batches,
-    recipe: Recipe,
-    *,
-    classes: int,
-    precision: str,
-    watcher: Watcher | None = None,
-) -> Step:
-    """The step for the device that ``model`` is on; arguments as of :class:`Step`."""
-    kind = RecordedStep if model.mean.device.type == "cuda" else Step
-    return kind(model, optimizers, batches, recipe, classes=classes, precision=precision, watcher=watcher)
+def step_for(device: torch.device) -> type[Step]:
+    """The kind of step that suits the device."""
+    return RecordedStep if device.type == "cuda" else Step
 
 
 def soft_targets(labels: Tensor, classes: int, smoothing: float) -> Tensor:
