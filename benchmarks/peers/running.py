@@ -141,7 +141,8 @@ def peer_command(peer: Peer, job: Job, folder: Path) -> list[str]:
 
 def rung_command(job: Job, run: Path) -> list[str]:
     command = [sys.executable, "-m", "rung", "train", "cifar10", "--budget", job.budget, "--seed", str(job.seed)]
-    return [*command, "--json", "-q", "--out", str(run)]
+    # From random weights, as the others; and where the extra is not installed nothing changes.
+    return [*command, "--pretrained", "never", "--json", "-q", "--out", str(run)]
 
 
 def rung_result(run: Path) -> Row:

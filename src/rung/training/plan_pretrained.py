@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from typing import Any
 
 import torch
 
+from rung.data.batches import Augmentation
 from rung.data.dataset import Dataset
 from rung.data.probe import Probe
 from rung.errors import UsageError
@@ -113,29 +115,59 @@ def plan_pretrained(
     learns = "head" if learns is None and folds is not None else learns
     table, images = Table.load(), len(dataset.train)
     limit = table.at(table.scratch, images)
-    left = math.inf if seconds is None else MARGIN * (seconds - SETUP_SECONDS - report_seconds)
-    if mode == "auto" and (not table.may_be_better(images) or least_seconds(dataset, machine) > left):
+
+    def left() -> float:
+        passed = time.monotonic() - began
+        return math.inf if seconds is None else MARGIN * (seconds - passed - SETUP_SECONDS - report_seconds)
+
+    if mode == "auto" and (not table.may_be_better(images) or least_seconds(dataset, machine) > left()):
         return None
     augmentation, why = choose_augmentation(dataset, probe)
     costs = Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name, TRIAL_SIDE), folds)
     possible = may_learn(learns, epochs, adjusted=bool(adjustments))
-    way = min(ways(table, costs, left, epochs, possible), key=lambda one: one.error, default=None)
-    scratch = limit
-    if mode == "auto" and way is not None and way.error > CLEARLY * limit:
-        passed = time.monotonic() - began
-        scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
-    if way is None or (mode == "auto" and way.error >= scratch):
+    scratch: float | None = None
+    while True:
+        way = min(ways(table, costs, left(), epochs, possible), key=lambda one: one.error, default=None)
         if mode == "auto":
-            return None
-        # A head on all of many images takes longer than one on a part, and a few steps.
-        cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
-        way = Way(min(table.sides), 1, cheapest, 1.0)
-    if way.side != TRIAL_SIDE:
-        # What evaluation and features take at this size, measured instead of scaled.
-        actual = _forward_seconds(dataset, machine, name, way.side)
-        costs = replace(costs, forward=actual * (TRIAL_SIDE / way.side) ** 2)
-    config = PretrainedConfig(name, way.side, way.learns)
-    recipe = Recipe(
+            if way is None:
+                return None
+            if scratch is None and way.error > CLEARLY * limit:
+                passed = time.monotonic() - began
+                scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
+            if way.error >= (scratch or limit):
+                return None
+        elif way is None:
+            # A head on all of many images takes longer than one on a part, and a few steps.
+            cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
+            way = Way(min(table.sides), 1, cheapest, 1.0)
+        if way.side != TRIAL_SIDE:
+            # What evaluation and features take at this size, measured instead of scaled.
+            actual = _forward_seconds(dataset, machine, name, way.side)
+            costs = replace(costs, forward=actual * (TRIAL_SIDE / way.side) ** 2)
+        recipe = _recipe(PretrainedConfig(name, way.side, way.learns), images, augmentation, way.views)
+        reasons: tuple[str, ...] = (_reason(name, images, scratch or limit, way.error, mode), why)
+        if adjustments:
+            recipe = adjustments.apply(recipe, dataset.image_size)
+            reasons = (*reasons, f"Changed as asked: {adjustments}.")
+        passed = time.monotonic() - began
+        timed: dict[str, Any] = {
+            "seconds": None if seconds is None else seconds - passed,
+            "spent": spent + passed,
+            "report_seconds": report_seconds,
+            "reasons": reasons,
+        }
+        if recipe.fits_a_head:
+            return _head_plan(recipe, dataset, machine, costs, way, **timed)
+        given = {"epochs": epochs, "max_memory": max_memory, "seed": seed}
+        plan = _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
+        enough = plan.epochs * images >= table.least_seen(images)
+        if enough or epochs is not None or learns is not None or "head" not in possible:
+            return plan
+        possible = ("head",)  # Steps take longer than was expected of them.
+
+
+def _recipe(config: PretrainedConfig, images: int, augmentation: Augmentation, views: int) -> Recipe:
+    return Recipe(
         network=config,
         batch_size=min(BATCH, max(8, images // 2)),
         optimizer="adam",
@@ -143,59 +175,37 @@ def plan_pretrained(
         label_smoothing=0.1,
         warmup=0.1,
         augmentation=augmentation,
-        views=way.views,
+        views=views,
     )
-    reasons: tuple[str, ...] = (_reason(config, images, scratch, way.error, mode), why)
-    if adjustments:
-        recipe = adjustments.apply(recipe, dataset.image_size)
-        reasons = (*reasons, f"Changed as asked: {adjustments}.")
-    budget = None if seconds is None else seconds + spent
-    if recipe.fits_a_head:
-        start = spent + time.monotonic() - began + SETUP_SECONDS
-        return _head_plan(recipe, dataset, machine, costs, budget, start, report_seconds, reasons)
+
+
+def _tuning_plan(
+    recipe: Recipe, dataset: Dataset, machine: Machine, costs: Costs, way: Way, *, seconds: float | None, **given: Any
+) -> Plan:
+    """The plan of a fine-tuning, its steps timed; what is ``given`` goes to :func:`plan_recipe`."""
     beginning = costs.head(way.side, tuned=True)
     plan = plan_recipe(
         recipe,
         dataset,
         machine,
-        seconds=None if seconds is None else seconds - (time.monotonic() - began) - beginning,
-        spent=spent + time.monotonic() - began,
-        epochs=epochs,
-        max_memory=max_memory,
-        seed=seed,
-        report_seconds=report_seconds,
+        seconds=None if seconds is None else seconds - beginning,
         evaluation=costs.evaluation(way.side, way.views),
-        reasons=reasons,
+        **given,
     )
-    if epochs is None and learns is None and "head" in possible and plan.epochs * images < table.least_seen(images):
-        # Its steps take longer than was expected of them.
-        passed = time.monotonic() - began
-        return plan_pretrained(
-            dataset,
-            probe,
-            machine,
-            mode,
-            seconds=None if seconds is None else seconds - passed,
-            spent=spent + passed,
-            max_memory=max_memory,
-            seed=seed,
-            report_seconds=report_seconds,
-            name=name,
-            learns="head",
-            folds=folds,
-            adjustments=adjustments,
-        )
-    training = plan.expected_seconds["training"]
-    ends_early = epochs is None and plan.epochs > MOST_EPOCHS
-    if ends_early:
-        share = MOST_EPOCHS / plan.epochs
-        early = f"More than {MOST_EPOCHS:g} passes over so few images would not help, so it ends early."
-        plan = replace(plan, epochs=MOST_EPOCHS, steps=max(1, int(share * plan.steps)), reasons=(*plan.reasons, early))
-        training *= share
-    expected_seconds = {**plan.expected_seconds, "training": training + beginning}
-    if ends_early:
-        budget = sum(expected_seconds.values())
-    return replace(plan, expected_seconds=expected_seconds, budget=budget)
+    expected = {**plan.expected_seconds, "training": plan.expected_seconds["training"] + beginning}
+    if given["epochs"] is not None or plan.epochs <= MOST_EPOCHS:
+        budget = None if seconds is None else seconds + given["spent"]
+        return replace(plan, expected_seconds=expected, budget=budget)
+    share = MOST_EPOCHS / plan.epochs
+    expected["training"] = share * plan.expected_seconds["training"] + beginning
+    return replace(
+        plan,
+        epochs=MOST_EPOCHS,
+        steps=max(1, int(share * plan.steps)),
+        expected_seconds=expected,
+        budget=sum(expected.values()),
+        reasons=(*plan.reasons, f"More than {MOST_EPOCHS:g} passes over so few images would not help: it ends early."),
+    )
 
 
 def _head_plan(
@@ -203,18 +213,18 @@ def _head_plan(
     dataset: Dataset,
     machine: Machine,
     costs: Costs,
-    budget: float | None,
-    start: float,
+    way: Way,
+    *,
+    seconds: float | None,
+    spent: float,
     report_seconds: float,
     reasons: tuple[str, ...],
 ) -> Plan:
     """The plan where a head alone learns: one step on features that are computed once."""
-    config = recipe.network
-    assert isinstance(config, PretrainedConfig)
-    size = network_size(config, dataset)
+    size = network_size(recipe.network, dataset)
     return Plan(
         recipe=recipe,
-        budget=budget,
+        budget=None if seconds is None else seconds + spent,
         epochs=1.0,
         steps=1,
         parameters=size.parameters,
@@ -224,9 +234,9 @@ def _head_plan(
         expected_accuracy=None,
         expected_accuracy_interval=None,
         expected_seconds={
-            "start": start,
-            "training": costs.head(config.side, tuned=False),
-            "evaluation": costs.evaluation(config.side, recipe.views),
+            "start": spent + SETUP_SECONDS,
+            "training": costs.head(way.side, tuned=False),
+            "evaluation": costs.evaluation(way.side, recipe.views),
             "report": report_seconds,
         },
         reasons=reasons,
@@ -257,8 +267,8 @@ def _scratch_error(
     return 1 - Frontier.load().accuracy(plan.recipe.network, plan.epochs, len(dataset.train), plan.recipe.views)
 
 
-def _reason(config: PretrainedConfig, images: int, scratch: float, expected: float, mode: str) -> str:
-    knows = f"It starts from a network that knows {backbone(config.backbone).origin}"
+def _reason(name: str, images: int, scratch: float, expected: float, mode: str) -> str:
+    knows = f"It starts from a network that knows {backbone(name).origin}"
     if mode == "always":
         return f"{knows}, as was asked."
     return (
