@@ -199,6 +199,15 @@ def test_large_images_get_a_stem_that_covers_its_stride(
     assert config.stem_size >= stride
 
 
+@pytest.mark.parametrize(("side", "stride", "size"), [(8, 1, 2), (20, 1, 2), (28, 2, 3), (32, 2, 3), (64, 4, 5)])
+def test_a_coarse_stem_leaves_small_images_their_resolution(
+    make_dataset: Callable[..., Dataset], side: int, stride: int, size: int
+) -> None:
+    config = fitting(FastConfig(stem_size=3, stem_stride=2), make_dataset(6, 2, size=(side, side)))
+    assert isinstance(config, FastConfig)
+    assert (config.stem_stride, config.stem_size) == (stride, size)
+
+
 @pytest.mark.parametrize("mirrored", [0.6, 0.1])
 def test_mirroring_where_it_is_safe(dataset: Dataset, mirrored: float) -> None:
     augmentation, reason = choose_augmentation(dataset, Probe(0.6, mirrored, 1000))

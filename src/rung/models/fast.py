@@ -3,7 +3,9 @@
 The shape follows the CIFAR-10 speed-run networks (Keller Jordan, "94% on CIFAR-10 in 3.29 Seconds on a
 Single GPU", arXiv:2404.00498): a frozen whitening convolution, stages of convolution, pooling, batch
 normalisation and activation, an initialisation that passes the input through, and a scaled linear head.
-The activation is a ReLU instead of a GELU: on a CPU it takes a half to a fifth of the time.
+The activation is a ReLU instead of a GELU: on a CPU it takes a half to a fifth of the time. Where time is short, the
+stem leaves half of the resolution and the stage that would work on all of it is left out: see "Half of the resolution"
+in benchmarks/2026-11-26.md.
 """
 
 from __future__ import annotations

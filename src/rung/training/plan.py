@@ -344,12 +344,16 @@ def choose_batch_size(images: int) -> int:
 
 
 def fitting(config: NetworkConfig, dataset: Dataset) -> NetworkConfig:
-    """The network with its stem's stride grown so that larger images cost about as much as small ones."""
+    """The network with its stem's stride as images of another size than CIFAR-10's need it: then they cost as much.
+
+    Larger ones get a longer stride, smaller ones a shorter one.
+    """
     if not isinstance(config, FastConfig):
         return config
-    grow = max(1, round(min(dataset.image_size) / 32))
-    size = config.stem_size if grow == 1 else max(config.stem_size, grow + 1)
-    return replace(config, stem_stride=config.stem_stride * grow, stem_size=size)
+    stride = max(1, round(config.stem_stride * min(dataset.image_size) / 32))
+    if stride == config.stem_stride:
+        return config
+    return replace(config, stem_stride=stride, stem_size=stride + 1)
 
 
 def choose_filter_rate(steps: float, batch_size: int = BATCH) -> float:
