@@ -29,7 +29,9 @@ RESULTS = Path(__file__).parent / "results" / "budgets.jsonl"
 def measure(data: str, budget: str, seed: int, busy: bool) -> dict[str, Any]:
     """Run one command; with ``busy`` a second process computes from half the budget on."""
     folder = Path(tempfile.mkdtemp())
-    command = [sys.executable, "-m", "rung", "train", data, "--budget", budget, "--seed", str(seed), "--json", "-q"]
+    # From scratch, whether the extra is installed or not.
+    command = [sys.executable, "-m", "rung", "train", data, "--budget", budget, "--seed", str(seed)]
+    command += ["--pretrained", "never", "--json", "-q"]
     start = time.monotonic()
     process = subprocess.Popen([*command, "--out", str(folder / "run")], stdout=subprocess.PIPE)
     rival = None
