@@ -230,17 +230,17 @@ def again() -> None:
 def table() -> None:
     """A line a case; the pick in bold, or both where two draws had different ones."""
     print("| data | images a class | budget | " + " | ".join(WAYS) + " | behind the best |\n|" + "---|" * 8)
-    distances = []
+    distances, drawn_twice = [], []
     for case, measured in complete():
         picked = [row for row in measured if row["picked"]]
         accuracies = means(measured)
         distances.append(max(accuracies.values()) - float(np.mean([row["accuracy"] for row in picked])))
+        drawn_twice += distances[-1:] if case.draws > 1 else []
         cells = [f"{accuracies[way]:.1%}" if accuracies[way] else "–" for way in WAYS]
         bold = {row["way"] for row in picked}
         cells = [f"**{cell}**" if way in bold else cell for way, cell in zip(WAYS, cells, strict=True)]
         print(f"| {case.data} | {case.each:,} | {case.budget} s | {' | '.join(cells)} | {100 * distances[-1]:.1f} |")
     print(f"\n{conclude(distances)}")
-    drawn_twice = [distance for (case, _), distance in zip(complete(), distances, strict=True) if case.draws > 1]
     if drawn_twice:
         print(f"Of those that were drawn twice: {conclude(drawn_twice)}")
 

@@ -126,6 +126,7 @@ def plan_pretrained(
     costs = Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name, TRIAL_SIDE), folds)
     possible = may_learn(learns, epochs, adjusted=bool(adjustments))
     scratch: float | None = None
+    timed_side = TRIAL_SIDE
     while True:
         way = min(ways(table, costs, left(), epochs, possible), key=lambda one: one.error, default=None)
         if mode == "auto":
@@ -140,10 +141,10 @@ def plan_pretrained(
             # A head on all of many images takes longer than one on a part, and a few steps.
             cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
             way = Way(min(table.sides), 1, cheapest, 1.0)
-        if way.side != TRIAL_SIDE:
+        if way.side != timed_side:
             # What evaluation and features take at this size, measured instead of scaled.
             actual = _forward_seconds(dataset, machine, name, way.side)
-            costs = replace(costs, forward=actual * (TRIAL_SIDE / way.side) ** 2)
+            costs, timed_side = replace(costs, forward=actual * (TRIAL_SIDE / way.side) ** 2), way.side
         recipe = _recipe(PretrainedConfig(name, way.side, way.learns), images, augmentation, way.views)
         reasons: tuple[str, ...] = (_reason(name, images, scratch or limit, way.error, mode), why)
         if adjustments:
