@@ -20,6 +20,9 @@ from torch.nn import functional as F
 
 from rung.models.stacked import StackedConv2d
 
+# From which the stem's filters are computed, at about this number.
+PATCHES = 100_000
+
 
 @dataclass(frozen=True)
 class FastConfig:
@@ -76,9 +79,11 @@ class Whitening(nn.Conv2d):
     def initialise(self, images_NCHW: Tensor, floor: float = 5e-4) -> None:
         """Set the filters from normalised training images; ``floor`` is added to the variances."""
         size = self.kernel_size[0]
-        patches = images_NCHW.unfold(2, size, max(1, size // 2)).unfold(3, size, max(1, size // 2))
-        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
-        patches = patches[:: max(1, len(patches) // 100_000)].double()
+        # Some patches of every image, rather than all of some images, and no copy of those that are not wanted.
+        pixels = len(images_NCHW) * images_NCHW.shape[2] * images_NCHW.shape[3]
+        apart = max(1, size // 2, math.isqrt(pixels // PATCHES))
+        patches = images_NCHW.unfold(2, size, apart).unfold(3, size, apart)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1).double()
         variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = len(self.weight) // 2
         components = (components / (variances.clamp(min=0) + floor).sqrt()).T.flip(0)[:filters]

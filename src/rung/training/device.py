@@ -97,7 +97,7 @@ def _doubtful(ratio: float) -> bool:
 
 def _convolution_rate(device: torch.device, precision: str, known: float = 0.0) -> float:
     """Operations a second in 10⁹; one try has to do where it shows less than ``HOPELESS`` times the ``known`` rate."""
-    batch, channels, side = (32, 64, 16) if device.type == "cpu" else (512, 128, 16)
+    batch, channels, side = (16, 64, 16) if device.type == "cpu" else (512, 128, 16)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     shape = (batch, channels, side, side)
     images = torch.ones(shape, device=device, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()

@@ -428,7 +428,8 @@ def build_model(recipe: Recipe, dataset: Dataset, device: torch.device, seed: in
     if normalisation is not None:  # What it knows already, it knows of pixels that were normalised so.
         mean, std = normalisation()
     else:
-        mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2)) + 1e-3
+        pixels = torch.from_numpy(sample).flatten(0, 2).float()
+        mean, std = pixels.mean(0).numpy(), pixels.std(0, correction=0).numpy() + 1e-3
     model = Classifier(network, mean, std, recipe.views)
     initialise = getattr(network, "initialise", None)
     if initialise is not None:
