@@ -23,6 +23,11 @@ from typing import Any
 
 from rung.budget import parse_duration
 
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.commands import rung_train
+
 RESULTS = Path(__file__).parent / "results" / "budgets.jsonl"
 
 
@@ -30,10 +35,9 @@ def measure(data: str, budget: str, seed: int, busy: bool) -> dict[str, Any]:
     """Run one command; with ``busy`` a second process computes from half the budget on."""
     folder = Path(tempfile.mkdtemp())
     # From scratch, whether the extra is installed or not.
-    command = [sys.executable, "-m", "rung", "train", data, "--budget", budget, "--seed", str(seed)]
-    command += ["--pretrained", "never", "--json", "-q"]
+    command = rung_train(data, budget, folder / "run", "--seed", str(seed), "--pretrained", "never")
     start = time.monotonic()
-    process = subprocess.Popen([*command, "--out", str(folder / "run")], stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)
     rival = None
     if busy:
         time.sleep(parse_duration(budget) / 2)

@@ -26,6 +26,11 @@ from typing import Any
 
 import numpy as np
 
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.commands import rung_train
+
 RESULTS = Path(__file__).parent / "results" / "few_images.jsonl"
 SIZES, WAYS = (10, 50, 250), ("never", "always", "auto", "plain")
 PLAIN_SIDE = 96
@@ -75,8 +80,7 @@ def measure(each: int, seed: int, way: str, budget: float) -> dict[str, Any]:
         if way == "plain":
             command = [sys.executable, __file__, "loop", str(data), str(budget)]
         else:
-            command = [sys.executable, "-m", "rung", "train", str(data), "--budget", f"{budget:g}s", "--json", "-q"]
-            command += ["--pretrained", way, "--seed", str(seed), "--out", f"{name}/run"]
+            command = rung_train(data, f"{budget:g}s", f"{name}/run", "--pretrained", way, "--seed", str(seed))
         # A cache of its own: what an earlier command has computed would be for nothing.
         environment = {**os.environ, "RUNG_CACHE": f"{name}/cache"}
         start = time.monotonic()

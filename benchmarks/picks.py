@@ -33,6 +33,7 @@ import numpy as np
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.commands import rung_train
 from benchmarks.few_images import add, cifar10, draw, rows
 
 RESULTS = Path(__file__).parent / "results" / "picks.jsonl"
@@ -137,10 +138,10 @@ def _patches(case: Case, drawn: int, folder: Path) -> Path:
 
 def train(data: Path, budget: int, way: str | None, out: Path) -> tuple[dict[str, Any], str]:
     """One whole command, with a cache of its own: its scores, and the way that was gone."""
-    command = [sys.executable, "-m", "rung", "train", str(data), "--budget", f"{budget}s", "--json", "-q"]
-    command += ["--out", str(out)]
-    if way is not None:
-        command += ["--pretrained", "never"] if way == "never" else ["--pretrained", "always", "--learns", way]
+    options = [] if way is None else ["--pretrained", "never"]
+    if way not in (None, "never"):
+        options = ["--pretrained", "always", "--learns", way]
+    command = rung_train(data, f"{budget}s", out, *options)
     environment = {**os.environ, "RUNG_CACHE": f"{out}-cache"}
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands import rung_train
 from benchmarks.peers.environments import images, python_of
 from benchmarks.peers.plan import PEERS, Peer
 
@@ -140,9 +140,8 @@ def peer_command(peer: Peer, job: Job, folder: Path) -> list[str]:
 
 
 def rung_command(job: Job, run: Path) -> list[str]:
-    command = [sys.executable, "-m", "rung", "train", "cifar10", "--budget", job.budget, "--seed", str(job.seed)]
     # From random weights, as the others; and where the extra is not installed nothing changes.
-    return [*command, "--pretrained", "never", "--json", "-q", "--out", str(run)]
+    return rung_train("cifar10", job.budget, run, "--seed", str(job.seed), "--pretrained", "never")
 
 
 def rung_result(run: Path) -> Row:

@@ -85,3 +85,21 @@ def test_one_thread_stays_one(computer: Callable[..., Computer]) -> None:
 def test_a_slow_step_now_and_then_is_no_crowd(computer: Callable[..., Computer]) -> None:
     steps = iter(range(10**6))
     assert set(computer(2, lambda threads, now: 2.0 if next(steps) % 5 == 0 else 0.1).run(500)) == {2}
+
+
+def test_a_crawl_is_noticed_within_a_few_steps_and_trials_cost_little(computer: Callable[..., Computer]) -> None:
+    # Where a step is hundreds of short parallel parts, each waits for a core that another program has.
+    def crawling(threads: int, now: float) -> float:
+        return 1.0 if threads == 2 and now > 10 else 0.05 if threads == 2 else 0.1
+
+    made = computer(2, crawling)
+    pace, crowd, alone = Pace(), 0.0, 0.0
+    while made.now < 70:
+        seconds = crawling(made.threads, made.now)
+        crowd += seconds if seconds == 1.0 else 0.0
+        alone += seconds if seconds == 0.1 else 0.0
+        made.now += seconds
+        pace.stepped()
+    assert pace.is_crowded
+    assert crowd < 12
+    assert alone > 48

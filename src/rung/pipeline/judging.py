@@ -21,8 +21,9 @@ from rung.training.rows import TRAIN_SAMPLE
 from rung.training.watching import look_at
 
 Probabilities = npt.NDArray[np.float32]
-# Images that are timed before an evaluation, or as many as the test split has.
-TRIED = 200
+# Images that are timed before an evaluation, or as many as the test split has; and seconds, at least: where another
+# program has a core, the moments in which it waits are shorter.
+TRIED, TRIED_SECONDS = 200, 0.1
 
 
 def judge(
@@ -86,10 +87,12 @@ def hurry(model: Classifier, dataset: Dataset, precision: str, seconds: float) -
     began = time.perf_counter()
     # No more than there are to come, but many if those are many: so the engine is the one that will be used.
     sample = dataset.val.subset(np.resize(np.arange(len(dataset.val)), min(TRIED, len(dataset.test))))
-    for _ in range(2):
-        start = time.perf_counter()
+    predict(model, sample, precision=precision, views=1)
+    start, times = time.perf_counter(), 0
+    while not times or time.perf_counter() - start < TRIED_SECONDS:
         predict(model, sample, precision=precision, views=1)
-        forward = (time.perf_counter() - start) / len(sample)
+        times += 1
+    forward = (time.perf_counter() - start) / (times * len(sample))
     seconds -= time.perf_counter() - began
     planned = model.views
     fewer = [views for views in (6, 2, 1) if views <= planned]

@@ -345,12 +345,12 @@ class _Training:
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
         from rung.evaluation.calibration import fit_temperature
         from rung.pipeline.judging import hurry, judge
-        from rung.training.plan import REPORT_SECONDS
+        from rung.training.plan import JUDGING_SECONDS, REPORT_SECONDS
         from rung.training.watching import conclude
 
         if self.settings.budget is not None and not self._resumed:
             # A few per cent over the budget are better than an evaluation that is worth less.
-            left = 1.02 * self.settings.budget - (time.monotonic() - self.started) - REPORT_SECONDS
+            left = 1.02 * self.settings.budget - (time.monotonic() - self.started) - JUDGING_SECONDS - REPORT_SECONDS
             if hurry(state.model, dataset, precision, left):
                 self.display.message("The computer has become slower: fewer views of each image are averaged.")
                 run.update(recipe={**run.info["recipe"], "views": state.model.views})

@@ -13,12 +13,14 @@ import torch
 
 # Steps that are judged together, by their median: those with a row of the history or a checkpoint behind them are slow.
 WINDOW = 8
+# As many do where they have taken as long as a whole window should: in a crowd a step can take ten times its time.
+FEW, FEW_OF_A_TRIAL = 3, 2
 # So many times as slow as at their best, steps may do better with fewer threads.
 SLOW = 1.6
 # What a change has to bring to be kept: the share of the time that is left.
 BETTER = 0.9
-# Windows until the next trial.
-PATIENCE = 8
+# Steps until the next trial, at least, and times as long as one that was of no use has cost.
+PATIENCE, TIMES_ITS_COST = 64, 20
 
 
 class Pace:
@@ -34,7 +36,7 @@ class Pace:
         self._steps: list[float] = []
         self._best = float("inf")
         self._before: float | None = None
-        self._wait = 0
+        self._next_trial = 0.0
 
     @property
     def is_crowded(self) -> bool:
@@ -47,19 +49,30 @@ class Pace:
         if self._last is not None and self._most > 1:
             self._steps.append(now - self._last)
         self._last = now
-        if len(self._steps) == WINDOW:
+        if self._window_is_full():
             self._judge(statistics.median(self._steps))
             self._steps = []
+
+    def _window_is_full(self) -> bool:
+        if self._before is None:
+            few, each = FEW, SLOW * self._best
+        else:
+            few, each = FEW_OF_A_TRIAL, self._before
+        return len(self._steps) == WINDOW or (len(self._steps) >= few and sum(self._steps) > WINDOW * each)
 
     def _judge(self, seconds: float) -> None:
         if self.threads == self._most:
             self._best = min(self._best, seconds)
+        now = time.monotonic()
         if self._before is not None:
+            wait = PATIENCE * seconds
             if seconds > BETTER * self._before:
                 self._use(self._tried_from)
-            self._before, self._wait = None, PATIENCE
-        elif self._wait > 0:
-            self._wait -= 1
+                lost = sum(self._steps) - len(self._steps) * self._before
+                wait = max(PATIENCE * self._before, TIMES_ITS_COST * lost)
+            self._before, self._next_trial = None, now + wait
+        elif now < self._next_trial:
+            pass
         elif self.threads < self._most:
             self._try(self.threads + 1, seconds)
         elif seconds > SLOW * self._best:

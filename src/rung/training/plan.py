@@ -28,6 +28,8 @@ from rung.training.rows import TRAIN_SAMPLE
 REPORT_SECONDS = 0.5
 # Between the plan and the first step: weights, normalisation, whitening, files.
 SETUP_SECONDS = 0.3
+# What an evaluation takes besides the predictions: temperature, metrics and files.
+JUDGING_SECONDS = 0.25
 # Power of the multiply-adds with which seconds grow, before two networks are timed: wider layers use the cores better.
 # In float32 on cores without a matrix unit it is 0.9 (benchmarks/2026-11-25.md); with one, less.
 GROWTH = 0.8
@@ -141,7 +143,7 @@ def make_plan(
 
     def promise(costs: Costs, config: NetworkConfig, views: int) -> _Choice:
         step, forward = costs.expected(config)
-        evaluation = evaluation_seconds(dataset, views, forward)
+        evaluation = JUDGING_SECONDS + evaluation_seconds(dataset, views, forward)
         passes = epochs or 1.0
         if epochs is None and seconds is not None:
             left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds
@@ -272,7 +274,7 @@ def plan_recipe(
     known = measure_cost(recipe, dataset, machine, seed, max_memory)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
     if evaluation is None:
-        evaluation = evaluation_seconds(dataset, recipe.views, known.forward)
+        evaluation = JUDGING_SECONDS + evaluation_seconds(dataset, recipe.views, known.forward)
     if epochs is None and seconds is not None:
         left = seconds - (time.monotonic() - began) - SETUP_SECONDS - report_seconds - evaluation
         epochs = left / (known.step * len(dataset.train))
@@ -389,7 +391,7 @@ def choose_image_size(
 
 
 def evaluation_seconds(dataset: Dataset, views: int, forward: float) -> float:
-    """Time of the final evaluation, from the seconds that one view of one image takes."""
+    """Time of the final evaluation's predictions, from the seconds that one view of one image takes."""
     images = len(dataset.test) + len(dataset.val) + min(TRAIN_SAMPLE, len(dataset.train))
     return images * views * forward
 
