@@ -248,7 +248,9 @@ def again() -> None:
 
 def table() -> None:
     """A line a case; the pick in bold, or more of them where draws had different ones."""
-    print("| data | images a class | budget | " + " | ".join(WAYS) + " | behind the best | judged apart |\n|" + "---|" * 9)
+    print(
+        "| data | images a class | budget | " + " | ".join(WAYS) + " | behind the best | judged apart |\n|" + "---|" * 9
+    )
     distances, drawn_again, apart = [], [], []
     for case, measured in complete():
         accuracies = means(measured)

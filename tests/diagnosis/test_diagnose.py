@@ -84,3 +84,14 @@ def test_a_remedy_changes_what_the_run_had() -> None:
     )
     (finding,) = kinds()["unstable_result"].find(unsteady)
     assert finding.remedy.settings == {"rate_scale": 0.05}
+
+
+def test_the_small_steps_of_fine_tuning_are_no_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    low = kinds()["learning_rate_too_low"]
+    monkeypatch.setattr(low, "step_size", lambda evidence: 0.0006)
+    monkeypatch.setattr(low, "learnt", lambda evidence: 0.7)
+    names = [
+        [finding.kind for finding in low.find(Evidence(recipe={"network": {"name": name}}))]
+        for name in ("fast", "pretrained")
+    ]
+    assert names == [["learning_rate_too_low"], []]
