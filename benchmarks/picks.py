@@ -7,8 +7,8 @@
 Each case is trained as the planner picks, and then in each of the other ways: from scratch, a head on the pretrained
 network, its upper blocks, all of it. All are whole commands with the same budget, and are judged on the same test
 images. The pick counts as right when no other way is better by more than a point. The best of four noisy results is
-too good by chance, which counts against the planner: so later cases are drawn several times, means are compared, and they
-are judged apart as well: which way is best is asked of the other draws, and how far the pick is behind it, of this one.
+too good by chance, which counts against the planner: so later cases are drawn several times, means are compared, and
+they are judged apart as well: which way is best is asked of the other draws, how far the pick is behind it of this one.
 
 CIFAR-10 is looked for in ``$RUNG_DATA``; at most 2,000 of its test images are judged, so that small budgets are for
 training. The patches are cut from photographs that scikit-image (of the extra `benchmarks`) and scikit-learn bring:
