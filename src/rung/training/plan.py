@@ -29,7 +29,7 @@ REPORT_SECONDS = 0.5
 # Between the plan and the first step: weights, normalisation, whitening, files.
 SETUP_SECONDS = 0.3
 # What an evaluation takes besides the predictions: temperature, metrics and files.
-JUDGING_SECONDS = 0.25
+JUDGING_SECONDS = 0.15
 # Power of the multiply-adds with which seconds grow, before two networks are timed: wider layers use the cores better.
 # In float32 on cores without a matrix unit it is 0.9 (benchmarks/2026-11-25.md); with one, less.
 GROWTH = 0.8
