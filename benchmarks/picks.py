@@ -195,14 +195,8 @@ def means(measured: list[dict[str, Any]]) -> dict[str, float]:
     return {way: float(np.mean([row["accuracy"] for row in measured if row["way"] == way])) for way in WAYS}
 
 
-def behind(measured: list[dict[str, Any]]) -> float:
-    """How far the pick is behind the best way, by means over the draws."""
-    picked = float(np.mean([row["accuracy"] for row in measured if row["picked"]]))
-    return max(means(measured).values()) - picked
-
-
 def behind_apart(measured: list[dict[str, Any]]) -> float:
-    """The same, judged apart: no way is called the best because of the result that it is then compared by."""
+    """How far the pick is behind a way that is not called the best because of the result that it is compared by."""
     distances = []
     for drawn in sorted({row["draw"] for row in measured}):
         here = {row["way"]: row for row in measured if row["draw"] == drawn}
@@ -254,14 +248,15 @@ def table() -> None:
     distances, drawn_again, apart = [], [], []
     for case, measured in complete():
         accuracies = means(measured)
-        distances.append(behind(measured))
+        picked = [row for row in measured if row["picked"]]
+        distances.append(max(accuracies.values()) - float(np.mean([row["accuracy"] for row in picked])))
         judged = "–"
         if case.draws > 1:
             drawn_again.append(distances[-1])
             apart.append(behind_apart(measured))
             judged = f"{100 * apart[-1]:.1f}"
         cells = [f"{accuracies[way]:.1%}" if accuracies[way] else "–" for way in WAYS]
-        bold = {row["way"] for row in measured if row["picked"]}
+        bold = {row["way"] for row in picked}
         cells = [f"**{cell}**" if way in bold else cell for way, cell in zip(WAYS, cells, strict=True)]
         where = f"{case.data} | {case.each:,} | {case.budget} s"
         print(f"| {where} | {' | '.join(cells)} | {100 * distances[-1]:.1f} | {judged} |")

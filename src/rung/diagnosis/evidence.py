@@ -83,6 +83,11 @@ class Evidence:
         network: Mapping[str, Any] = self.recipe.get("network") or {}
         return network
 
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether the network knew something before this training."""
+        return bool(self.network.get("name") == "pretrained")
+
     def command(self, **changes: Any) -> str:
         """The ``rung train`` command of this run with some settings changed; None takes a setting away."""
         wanted = {**self.settings, **changes}

