@@ -144,9 +144,14 @@ def test_a_slower_computer_reserves_more(world: World) -> None:
         world.step()
         world.row()
         assert world.clock.reserved == pytest.approx(10)
-        world.row(speed=50.0)
-        assert world.clock.reserved == pytest.approx(20)
-        world.row(speed=1.0)
-        assert world.clock.reserved == pytest.approx(30)
-        world.row(speed=1000.0)
-        assert world.clock.reserved == pytest.approx(7)
+        for speed, reserved in [(50.0, 20), (1.0, 30), (1000.0, 7)]:
+            world.row(speed=speed)
+            world.row(speed=speed)
+            assert world.clock.reserved == pytest.approx(reserved)
+
+
+def test_a_single_slow_row_reserves_nothing_more(world: World) -> None:
+    with world.recorder:
+        for speed in (100.0, 100.0, 20.0, 100.0):
+            world.row(speed=speed)
+            assert world.clock.reserved == pytest.approx(10)

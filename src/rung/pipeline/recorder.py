@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import statistics
 import time
 from collections.abc import Callable
 
@@ -18,8 +18,9 @@ from rung.training.session import DisplayObserver
 CHECKPOINT_SECONDS = 20.0
 # Seconds between two writings of the history, each of which waits for the disk.
 HISTORY_SECONDS = 1.0
-# A single slow row must not end a training: the rest is expected to be at most so many times as slow as planned, and
-# at least so many.
+# A single slow row must not end a training: the rest is expected to be as much slower than planned as the median of so
+# many last rows, and at most and at least so many times as slow.
+RECENT_ROWS = 3
 MOST_SLOWER, LEAST_SLOWER = 3.0, 0.7
 
 
@@ -95,8 +96,10 @@ class Recorder:
         if first.step == 0:
             seconds -= first.seconds  # A head to begin with, before the first of those images.
             least = 1.0  # Another engine evaluates, and does not get faster where steps do.
-        slower = images / max(seconds, 1e-9) / max(state.history[-1].images_per_second, 1e-9)
-        if math.isfinite(slower):
+        speeds = [row.images_per_second for row in state.history[-RECENT_ROWS:]]
+        known = [speed for speed in speeds if speed > 0]  # The row of a head has none.
+        if known:
+            slower = images / max(seconds, 1e-9) / statistics.median(known)
             self._clock.reserve(self._seconds_after * min(max(slower, least), MOST_SLOWER))
 
     def _write_history(self) -> None:
