@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from rung.models import depthwise
 from rung.models.depthwise import DepthwiseConv2d
 
+SHAPES = [(3, 3, 5, 1), (2, 5, 5, 1), (1, 1, 5, 1), (6, 6, 7, 1), (8, 8, 6, 2), (7, 5, 6, 2), (9, 9, 5, 1)]
+SHAPES += [(8, 6, 4, 2)]
+
 
 def _gradients(layer: nn.Conv2d, images: Tensor, gradient: Tensor) -> list[Tensor | None]:
     images = images.clone().requires_grad_()
@@ -17,32 +20,67 @@ def _gradients(layer: nn.Conv2d, images: Tensor, gradient: Tensor) -> list[Tenso
     return [images.grad, layer.weight.grad, layer.bias.grad if layer.bias is not None else None]
 
 
-@pytest.mark.parametrize(("height", "width", "kernel"), [(3, 3, 5), (2, 5, 5), (1, 1, 5), (6, 6, 7)])
-def test_the_gradients_are_those_of_torch(height: int, width: int, kernel: int) -> None:
-    random = torch.Generator().manual_seed(0)
-    layer = DepthwiseConv2d(4, kernel).double()
-    plain = nn.Conv2d(4, 4, kernel, padding=kernel // 2, groups=4).double()
+def _layers(kernel: int, stride: int) -> tuple[DepthwiseConv2d, nn.Conv2d]:
+    torch.manual_seed(0)
+    layer = DepthwiseConv2d(4, kernel, stride)
+    plain = nn.Conv2d(4, 4, kernel, stride, padding=(kernel - 1) // 2, groups=4)
     plain.load_state_dict(layer.state_dict())
-    images = torch.randn(3, 4, height, width, generator=random, dtype=torch.double)
-    gradient = torch.randn(3, 4, height, width, generator=random, dtype=torch.double)
-    assert "_Depthwise" in str(layer(images).grad_fn)
+    return layer, plain
+
+
+@pytest.fixture(autouse=True)
+def on_x86(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detour is right everywhere, however fast."""
+    monkeypatch.setattr(depthwise, "_has_onednn", lambda: True)
+
+
+@pytest.mark.parametrize(("height", "width", "kernel", "stride"), SHAPES)
+def test_the_gradients_are_those_of_torch(
+    height: int, width: int, kernel: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(depthwise.LEAST, torch.double, 4)
+    layer, plain = (layer.double() for layer in _layers(kernel, stride))
+    images = torch.randn(3, 4, height, width, dtype=torch.double)
+    output = layer(images)
+    assert "_Depthwise" in str(output.grad_fn)
+    gradient = torch.randn_like(output)
     for ours, theirs in zip(_gradients(layer, images, gradient), _gradients(plain, images, gradient), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
-def test_torch_does_it_where_it_is_faster_or_nothing_learns() -> None:
-    small, large = torch.randn(2, 4, 3, 3), torch.randn(2, 4, 9, 9)
-    layer = DepthwiseConv2d(4, 5)
-    assert not layer._learns_slowly(large)
-    assert not DepthwiseConv2d(4, 3)._learns_slowly(small)
-    assert not DepthwiseConv2d(4, 6, 2)._learns_slowly(small)
-    assert layer._learns_slowly(small)
-    with torch.no_grad():
-        assert not layer._learns_slowly(small)
+@pytest.mark.parametrize(("height", "width", "kernel", "stride"), SHAPES)
+def test_under_autocast_they_are_those_of_torch_but_for_rounding(
+    height: int, width: int, kernel: int, stride: int
+) -> None:
+    layer, plain = _layers(kernel, stride)
+    images = torch.randn(3, 4, height, width).to(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not layer._learns_slowly(small)
-    layer.weight.requires_grad_(False)
-    assert not layer._learns_slowly(small)
+        output = layer(images)
+        assert "_Depthwise" in str(output.grad_fn) and output.dtype == torch.bfloat16
+        torch.testing.assert_close(output, plain(images))
+        gradient = torch.randn_like(output)
+        found = _gradients(layer, images, gradient)
+    for ours, exact in zip(found, _gradients(plain, images, gradient.float()), strict=True):
+        assert ours is not None and exact is not None and ours.dtype == torch.float32
+        assert (ours - exact).abs().max() < 0.02 * exact.abs().max() + 0.02
+
+
+def test_torch_does_it_where_it_is_faster_or_nothing_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = torch.randn(2, 4, 8, 8)
+    layer = DepthwiseConv2d(4, 5)
+    assert layer._learns_slowly(images)
+    assert not DepthwiseConv2d(4, 3)._learns_slowly(images)
+    assert not DepthwiseConv2d(4, 4, 2)._learns_slowly(images)
+    with torch.no_grad():
+        assert not layer._learns_slowly(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert DepthwiseConv2d(4, 4, 2)._learns_slowly(images)
+        assert not DepthwiseConv2d(4, 3)._learns_slowly(images)
+    assert not layer.eval()._learns_slowly(images)
+    layer.train().weight.requires_grad_(False)
+    assert not layer._learns_slowly(images)
+    monkeypatch.setattr(depthwise, "_has_onednn", lambda: False)
+    assert not DepthwiseConv2d(4, 5)._learns_slowly(images)
 
 
 def test_what_the_layer_below_has_no_use_for_is_not_computed() -> None:
@@ -52,5 +90,6 @@ def test_what_the_layer_below_has_no_use_for_is_not_computed() -> None:
 
 
 def test_a_tap_that_meets_no_input_has_no_gradient() -> None:
-    found = depthwise.weight_gradient(torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1, 1), 5)
+    weight = torch.zeros(1, 1, 5, 5)
+    found = depthwise.weight_gradient(torch.ones(1, 1, 1, 1), weight, torch.ones(1, 1, 1, 1), 1)
     assert found.sum() == 1 and found[0, 0, 2, 2] == 1
