@@ -1,7 +1,7 @@
 """What a training step takes, and what the allocator and the spinning of threads have to do with it.
 
     python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
-    python benchmarks/steps.py depthwise            # fine-tuning with torch's gradients, and with ours
+    python benchmarks/steps.py separable            # fine-tuning with torch's gradients, and with ours
     python benchmarks/steps.py stacked              # bfloat16: with torch's gradient of the weights, and with ours
     python benchmarks/steps.py recorded             # a CUDA GPU: one operation at a time, and as a recorded graph
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import statistics
@@ -139,36 +140,38 @@ def layers() -> None:
             print(f"| {inputs} to {outputs}, {side}×{side} | {' | '.join(f'{rate:.0f}' for rate in rates)} |")
 
 
-def depthwise(rounds: int) -> None:
+def separable(rounds: int) -> None:
     """Steps of fine-tuning EfficientNet-Lite0, in images a second, the two gradients in turns; weights are random."""
     import torch
     from torch.nn import functional as F
 
     from rung.memory import keeping_freed_memory
-    from rung.models import depthwise as ours
+    from rung.models import separable as ours
+    from rung.models.classifier import autocast
     from rung.models.pretrained import Learns, PretrainedConfig
     from rung.training.device import set_threads
 
     set_threads(None)
     images, labels = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(0, 10, (32,))
-    positions = {"torch's": 0, "ours": ours.MOST_POSITIONS}
-    print("| learns, pixels a side | torch's | ours |\n|---|---|---|")
+    limits = {"torch's": ({}, 0), "ours": (ours.LEAST, ours.SMALL)}
+    print("| precision | learns, pixels a side | torch's | ours |\n|---|---|---|---|")
     learning: tuple[Learns, ...] = ("all", "upper")
-    for side in (64, 96, 128):
-        for learns in learning:
-            network = PretrainedConfig(side=side, learns=learns).build((32, 32), 3, 10).train()
-            rates: dict[str, list[float]] = {name: [] for name in positions}
+    for precision, side, learns in itertools.product(("float32", "bfloat16"), (64, 96, 128), learning):
+        network = PretrainedConfig(side=side, learns=learns).build((32, 32), 3, 10).train()
+        rates: dict[str, list[float]] = {name: [] for name in limits}
 
-            def step(network: torch.nn.Module = network) -> None:
-                F.cross_entropy(network(images), labels).backward()  # type: ignore[no-untyped-call]
-                network.zero_grad()
+        def step(network: torch.nn.Module = network, precision: str = precision) -> None:
+            with autocast(torch.device("cpu"), precision):
+                logits = network(images)
+            F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
+            network.zero_grad()
 
-            for name, most in list(positions.items()) * rounds:
-                ours.MOST_POSITIONS = most
-                with keeping_freed_memory():
-                    rates[name].append(len(images) / mean_seconds(step, STEPS))
-            cells = [f"{statistics.median(v):.0f} ({min(v):.0f} to {max(v):.0f})" for v in rates.values()]
-            print(f"| {learns}, {side} | {' | '.join(cells)} |", flush=True)
+        for name, (least, small) in list(limits.items()) * rounds:
+            ours.LEAST, ours.SMALL = least, small
+            with keeping_freed_memory():
+                rates[name].append(len(images) / mean_seconds(step, STEPS))
+        cells = [f"{statistics.median(v):.0f} ({min(v):.0f} to {max(v):.0f})" for v in rates.values()]
+        print(f"| {precision} | {learns}, {side} | {' | '.join(cells)} |", flush=True)
 
 
 def stacked(rounds: int) -> None:
@@ -246,7 +249,7 @@ def whole_step(stages: tuple[tuple[int, ...], ...], batch: int, device: Any, kin
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["layers", "depthwise", "stacked", "recorded", "memory", "spin", "one"])
+    parser.add_argument("what", choices=["layers", "separable", "stacked", "recorded", "memory", "spin", "one"])
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
@@ -254,8 +257,8 @@ def main() -> None:
         print(json.dumps(steps()))
     elif arguments.what == "layers":
         layers()
-    elif arguments.what == "depthwise":
-        depthwise(arguments.rounds)
+    elif arguments.what == "separable":
+        separable(arguments.rounds)
     elif arguments.what == "stacked":
         stacked(arguments.rounds)
     elif arguments.what == "recorded":

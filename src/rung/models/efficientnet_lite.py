@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from rung.models.depthwise import DepthwiseConv2d
+from rung.models.separable import DepthwiseConv2d, PointwiseConv2d
 
 BATCH_NORM_EPSILON = 1e-3
 
@@ -63,6 +63,8 @@ class Convolution(nn.Sequential):
         size = kernel + stride - 1
         if depthwise:
             layers: list[nn.Module] = [DepthwiseConv2d(inputs, size, stride)]
+        elif size == 1:
+            layers = [PointwiseConv2d(inputs, outputs)]
         else:
             layers = [nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2)]
         if activated:

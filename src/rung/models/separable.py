@@ -1,11 +1,12 @@
-"""Convolutions of each channel by itself, with a backward pass that suits a CPU.
+"""The convolutions of a separable block, depthwise and pointwise, with backward passes that suit a CPU.
 
 oneDNN, which does torch's convolutions on x86, has fast code for the gradient of a depthwise kernel of up to three
 columns, and a plain loop for wider ones, three to sixty times as slow; in bfloat16 also for the gradient of the input
 of one with a stride. Here a wide kernel is learnt as several narrow ones side by side, each from the columns that it
-meets, and what goes back through a stride is a convolution of the gradient with zeros between its numbers. Fine-tuning
-EfficientNet-Lite0 becomes two to four times as fast in bfloat16, and 1.2 to 1.9 times in float32
-(``benchmarks/steps.py depthwise``).
+meets, and what goes back through a stride is a convolution of the gradient with zeros between its numbers. On small
+maps in bfloat16, pointwise convolutions are the matrix products that they are: as convolutions, the gradients of their
+weights take two to three times as long. Fine-tuning EfficientNet-Lite0 becomes three times as fast in bfloat16
+(``benchmarks/steps.py separable``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from torch.nn import functional as F
 NARROW = 3
 # Columns from which on its own is slower than the detour, by what the network computes in.
 LEAST = {torch.bfloat16: 4, torch.float32: 5}
+# Positions of a map up to which a pointwise convolution in bfloat16 is learnt as a matrix product.
+SMALL = 64
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -39,10 +42,27 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def _learns_slowly(self, input: Tensor) -> bool:
         """Whether torch's own gradient would be the slower one."""
-        if not (torch.is_grad_enabled() and self.training and self.weight.requires_grad):
-            return False
         least = LEAST.get(_dtype(input))
-        return least is not None and self.kernel_size[1] >= least and input.device.type == "cpu" and _has_onednn()
+        return least is not None and self.kernel_size[1] >= least and _learns_with_onednn(self, input)
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """``nn.Conv2d`` of single pixels."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        small = input.shape[2:].numel() <= SMALL and _dtype(input) == torch.bfloat16
+        if not (small and _learns_with_onednn(self, input)):
+            return super().forward(input)
+        x_NHWC = input.permute(0, 2, 3, 1)
+        return F.linear(x_NHWC, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
+
+
+def _learns_with_onednn(layer: nn.Conv2d, input: Tensor) -> bool:
+    learns = torch.is_grad_enabled() and layer.training and layer.weight.requires_grad
+    return learns and input.device.type == "cpu" and _has_onednn()
 
 
 def _dtype(input: Tensor) -> torch.dtype:
