@@ -161,7 +161,17 @@ def table() -> None:
         )
 
 
-def tune(each: int, seed: int, side: int, rate: float, epochs: float, learns: str, judged: int) -> None:
+def tune(
+    each: int,
+    seed: int,
+    side: int,
+    rate: float,
+    batch: int,
+    epochs: float,
+    learns: str,
+    judged: int,
+    tuned_alone: bool,
+) -> None:
     """Accuracy on validation images: the head alone, and after fine-tuning."""
     from dataclasses import replace
 
@@ -179,10 +189,11 @@ def tune(each: int, seed: int, side: int, rate: float, epochs: float, learns: st
     data = replace(data, train=data.train.subset(chosen))
     validation = data.val.subset(np.arange(min(judged, len(data.val))))
     precision = precision_here()
-    for way, passes in (("head", 1.0), (learns, epochs)):
+    ways = [(learns, epochs)] if tuned_alone else [("head", 1.0), (learns, epochs)]
+    for way, passes in ways:
         recipe = Recipe(
             network=PretrainedConfig(side=side, learns=way),
-            batch_size=32,
+            batch_size=batch,
             optimizer="adam",
             adam_rate=rate,
             label_smoothing=0.1,
@@ -200,7 +211,7 @@ def tune(each: int, seed: int, side: int, rate: float, epochs: float, learns: st
         )
         took = time.monotonic() - start
         right = (predict(state.model, validation, precision=precision).argmax(1) == validation.labels).mean()
-        row = {"each": each, "seed": seed, "side": side, "rate": rate, "learns": way, "epochs": passes}
+        row = {"each": each, "seed": seed, "side": side, "rate": rate, "batch": batch, "learns": way, "epochs": passes}
         print(json.dumps({**row, "validation": round(float(right), 4), "seconds": round(took, 1)}), flush=True)
 
 
@@ -246,10 +257,12 @@ def main() -> None:
     running.add_argument("--budget", type=float, default=120.0)
     commands.add_parser("table")
     tuning = commands.add_parser("tune")
-    tuning.add_argument("--size", type=int, default=250)
+    tuning.add_argument("--size", dest="each", type=int, default=250)
     tuning.add_argument("--seed", type=int, default=0)
     tuning.add_argument("--side", type=int, default=96)
     tuning.add_argument("--rate", type=float, default=1e-3)
+    tuning.add_argument("--batch", type=int, default=32)
+    tuning.add_argument("--tuned-alone", action="store_true", help="without a head on all images to compare with")
     tuning.add_argument("--epochs", type=float, default=4)
     tuning.add_argument("--learns", choices=("upper", "all"), default="all")
     tuning.add_argument("--judged", type=int, default=1000)
@@ -265,7 +278,9 @@ def main() -> None:
     elif given.command == "table":
         table()
     elif given.command == "tune":
-        tune(given.size, given.seed, given.side, given.rate, given.epochs, given.learns, given.judged)
+        options = vars(given)
+        del options["command"]
+        tune(**options)
     elif given.command == "forecast":
         forecast(given.repeats, given.side)
     else:

@@ -86,6 +86,16 @@ CASES = (
     Case("animals", 30, 30, draws=3),
     Case("animals", 500, 40, draws=3),
     Case("patches", 60, 35, draws=3),
+    Case("cifar10", 15, 25, draws=2),
+    Case("cifar10", 350, 30, draws=2),
+    Case("cifar10", 2000, 45, draws=2),
+    Case("cifar10", 4500, 40, draws=2),
+    Case("cats and dogs", 80, 25, draws=2),
+    Case("cats and dogs", 600, 30, draws=2),
+    Case("animals", 120, 35, draws=2),
+    Case("animals", 2000, 30, draws=2),
+    Case("patches", 20, 25, draws=2),
+    Case("patches", 150, 30, draws=2),
 )
 CLASSES = {"cats and dogs": (3, 5), "animals": (2, 3, 4, 5, 6, 7), "cifar10": tuple(range(10))}
 

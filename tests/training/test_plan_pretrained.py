@@ -15,6 +15,7 @@ from rung.training import plan_pretrained as planning
 from rung.training import ways
 from rung.training.adjustments import Adjustments
 from rung.training.device import Machine
+from rung.training.measure import Cost, NetworkSize
 from rung.training.ways import Table
 
 MACHINE = Machine("cpu", "a processor", 2, "float32", 100.0)
@@ -37,6 +38,20 @@ def _speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "is_installed", lambda: True)
     monkeypatch.setattr(planning, "_forward_seconds", lambda dataset, machine, name, side: (side / 96) ** 2 / 1000)
     monkeypatch.setattr(planning, "_scratch_error", lambda *given: 0.19)
+    _steps_take(monkeypatch, {"upper": 4.1, "all": 6.3})
+
+
+def _steps_take(monkeypatch: pytest.MonkeyPatch, passes: dict[str, float]) -> list[PretrainedConfig]:
+    """Trial steps take so many forward passes; the networks that were tried."""
+    tried: list[PretrainedConfig] = []
+
+    def measured(recipe, dataset, machine, seed, max_memory):
+        tried.append(recipe.network)
+        step = passes[recipe.network.learns] * (0.4 + 0.6 * (recipe.network.side / 96) ** 2) / 1000
+        return Cost(NetworkSize(1, 1, 1), step, step / 3, 1, 1)
+
+    monkeypatch.setattr(planning, "measure_cost", measured)
+    return tried
 
 
 def _plan(dataset: Dataset, mode: str = "auto", seconds: float | None = 120.0, probe: Probe = SAFE, **given):
@@ -115,16 +130,41 @@ def _without_trials(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
 def test_the_more_images_and_time_the_more_of_the_network_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _without_trials(monkeypatch)
-    cases = ((90, 300.0), (60_000, 300.0), (60_000, 50_000.0))
+    cases = ((90, 300.0), (60_000, 120.0), (60_000, 50_000.0))
     learning = [_plan(_dataset(images), seconds=seconds).recipe.network.learns for images, seconds in cases]
     assert learning == ["head", "upper", "all"]
     assert asked["seconds"] < 50_000 and asked["evaluation"] > 0
 
 
-def test_a_computer_that_trains_slowly_has_the_upper_blocks_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_are_measured_before_they_are_planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = _without_trials(monkeypatch)
+    tried = _steps_take(monkeypatch, {"upper": 2.0, "all": 100.0})
+    plan = _plan(_dataset(2000), seconds=60.0)
+    assert plan.recipe.network.learns == "upper"
+    assert plan.recipe.network in tried and asked["known"].step > 0
+    assert len(tried) == len(set(tried)) <= planning.MOST_TRIALS
+
+
+def test_quick_steps_are_worth_more_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     _without_trials(monkeypatch)
-    monkeypatch.setattr(ways, "STEP_PASSES", {"upper": 2.0, "all": 100.0})
-    assert _plan(_dataset(2000), seconds=60.0).recipe.network.learns == "upper"
+    sides = []
+    for passes in (20.0, 1.0):
+        _steps_take(monkeypatch, {"upper": passes, "all": 2 * passes})
+        sides.append(_plan(_dataset(60_000), "always", learns="upper", seconds=90.0).recipe.network.side)
+    assert sides[0] < sides[1]
+
+
+def test_what_is_not_measured_is_expected_from_what_is() -> None:
+    costs = ways.Costs(_dataset(100), "float32", mirrored=True, folds=None)
+    costs.forwards[96] = 0.001
+    assert costs.each(192) == pytest.approx(0.004)
+    guessed = costs.step("upper", 96)
+    assert guessed == pytest.approx(ways.STEP_PASSES["float32"]["upper"] * 0.001)
+    assert costs.step("upper", 64) > guessed / (96 / 64) ** 2
+    costs.steps["upper", 96] = 3 * guessed
+    assert costs.step("upper", 96) == 3 * guessed
+    ratio = ways.STEP_PASSES["float32"]["all"] / ways.STEP_PASSES["float32"]["upper"]
+    assert costs.step("all", 96) == pytest.approx(3 * guessed * ratio)
 
 
 def test_few_images_are_not_learnt_by_heart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,18 +184,13 @@ def test_few_images_are_not_learnt_by_heart(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_steps_that_are_slower_than_expected_leave_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
-    def tried(recipe, dataset, machine, **given):
-        plan = replace(_plan(_dataset(100), "always", learns="head"), recipe=recipe)
-        return replace(plan, epochs=fitting[-1], expected_seconds={"start": 1.0, "training": 9.0, "evaluation": 5.0})
-
-    monkeypatch.setattr(planning, "plan_recipe", tried)
-    fitting, learnt = [], []
-    for epochs in (2.0, 3.0):
-        fitting.append(epochs)
-        learnt += [_plan(_dataset(450), mode, seconds=60.0).recipe.network.learns for mode in ("auto", "always")]
-    assert learnt == ["head", "head", "upper", "upper"]
-    fitting.append(0.1)
-    assert _plan(_dataset(450), "always", learns="upper", seconds=60.0).recipe.network.learns == "upper"
+    _without_trials(monkeypatch)
+    learnt = []
+    for passes in (4.0, 100.0):
+        _steps_take(monkeypatch, {"upper": passes, "all": passes})
+        learnt += [_plan(_dataset(450), mode, seconds=40.0).recipe.network.learns for mode in ("auto", "always")]
+    assert learnt == ["upper", "upper", "head", "head"]
+    assert _plan(_dataset(450), "always", learns="upper", seconds=40.0).recipe.network.learns == "upper"
 
 
 def test_what_was_asked_for_learns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +227,9 @@ def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
 
 def test_no_fine_tuning_is_planned_that_would_end_before_it_has_gained() -> None:
     table, dataset = Table.load(), _dataset(60_000, test=5000)
-    costs = ways.Costs(dataset, mirrored=True, forward=0.001, folds=None)
+    costs = ways.Costs(dataset, "float32", mirrored=True, folds=None)
+    costs.forwards[96] = 0.001
     least = costs.evaluation(64, 1) + costs.head(64, tuned=True)
-    gaining = least + table.halfway / 60_000 * costs.epoch(64, "upper")
+    gaining = least + ways.MOST_SEEN / 60_000 * costs.epoch(64, "upper")
     assert list(ways.ways(table, costs, gaining - 0.1, None, ("upper", "all"))) == []
     assert [way.learns for way in ways.ways(table, costs, gaining + 0.1, None, ("upper", "all"))] == ["upper"]

@@ -261,17 +261,18 @@ def plan_recipe(
     max_memory: float | None = None,
     seed: int = 0,
     report_seconds: float = REPORT_SECONDS,
+    known: Cost | None = None,
     evaluation: float | None = None,
     reasons: Sequence[str] = (),
 ) -> Plan:
     """The plan for a recipe that is chosen already: its steps are timed, and as many as fit are planned.
 
-    There is no forecast: no table was measured for it. ``evaluation`` is what that will take, in seconds, where it is
-    known better than from trial steps; ``reasons`` say why this recipe. The other arguments and the errors are those
-    of :func:`make_plan`.
+    There is no forecast: no table was measured for it. ``known`` is what it costs, where its steps are timed already;
+    ``evaluation`` is what that will take, in seconds, where it is known better than from trial steps; ``reasons`` say
+    why this recipe. The other arguments and the errors are those of :func:`make_plan`.
     """
     began = time.monotonic()
-    known = measure_cost(recipe, dataset, machine, seed, max_memory)
+    known = known or measure_cost(recipe, dataset, machine, seed, max_memory)
     recipe, memory_reason = fit_memory(recipe, known, max_memory)
     if evaluation is None:
         evaluation = JUDGING_SECONDS + evaluation_seconds(dataset, recipe.views, known.forward)

@@ -20,7 +20,7 @@ from rung.training.adjustments import Adjustments
 from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine, fastest_seconds
 from rung.training.frontier import Frontier
-from rung.training.measure import network_size
+from rung.training.measure import Cost, measure_cost, network_size
 from rung.training.plan import (
     REPORT_SECONDS,
     SETUP_SECONDS,
@@ -40,6 +40,8 @@ LEAST_SIDE = 24
 BATCH = 32
 # Below this share of the error that is the least from scratch, no training from scratch need be planned to compare.
 CLEARLY = 0.8
+# Ways that are measured at most before one is taken.
+MOST_TRIALS = 4
 # The share of the time that is planned with.
 MARGIN = 0.9
 # Times the least seconds that a pretrained network needs from which on it is spoken of where it is not installed: all
@@ -123,12 +125,21 @@ def plan_pretrained(
     if mode == "auto" and (not table.may_be_better(images) or least_seconds(dataset, machine) > left()):
         return None
     augmentation, why = choose_augmentation(dataset, probe)
-    costs = Costs(dataset, augmentation.flip, _forward_seconds(dataset, machine, name, TRIAL_SIDE), folds)
     possible = may_learn(learns, epochs, adjusted=bool(adjustments))
+    costs = Costs(dataset, machine.precision, mirrored=augmentation.flip, folds=folds)
+    costs.forwards[TRIAL_SIDE] = _forward_seconds(dataset, machine, name, TRIAL_SIDE)
+    steps: dict[Recipe, Cost] = {}
     scratch: float | None = None
-    timed_side = TRIAL_SIDE
-    while True:
-        way = min(ways(table, costs, left(), epochs, possible), key=lambda one: one.error, default=None)
+
+    def recipe_of(way: Way) -> Recipe:
+        recipe = _recipe(PretrainedConfig(name, way.side, way.learns), images, augmentation, way.views)
+        return adjustments.apply(recipe, dataset.image_size) if adjustments else recipe
+
+    for trial in range(MOST_TRIALS + 1):
+        fitting = ways(table, costs, left(), epochs, possible)
+        if trial == MOST_TRIALS:
+            fitting = filter(costs.measures, fitting)
+        way = min(fitting, key=lambda one: one.error, default=None)
         if mode == "auto":
             if way is None:
                 return None
@@ -137,34 +148,35 @@ def plan_pretrained(
                 scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
             if way.error >= (scratch or limit):
                 return None
-        elif way is None:
-            # A head on all of many images takes longer than one on a part, and a few steps.
-            cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
-            way = Way(min(table.sides), 1, cheapest, 1.0)
-        if way.side != timed_side:
-            # What evaluation and features take at this size, measured instead of scaled.
-            actual = _forward_seconds(dataset, machine, name, way.side)
-            costs, timed_side = replace(costs, forward=actual * (TRIAL_SIDE / way.side) ** 2), way.side
-        recipe = _recipe(PretrainedConfig(name, way.side, way.learns), images, augmentation, way.views)
-        reasons: tuple[str, ...] = (_reason(name, images, scratch or limit, way.error, mode), why)
-        if adjustments:
-            recipe = adjustments.apply(recipe, dataset.image_size)
-            reasons = (*reasons, f"Changed as asked: {adjustments}.")
-        passed = time.monotonic() - began
-        timed: dict[str, Any] = {
-            "seconds": None if seconds is None else seconds - passed,
-            "spent": spent + passed,
-            "report_seconds": report_seconds,
-            "reasons": reasons,
-        }
-        if recipe.fits_a_head:
-            return _head_plan(recipe, dataset, machine, costs, way, **timed)
-        given = {"epochs": epochs, "max_memory": max_memory, "seed": seed}
-        plan = _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
-        enough = plan.epochs * images >= table.least_seen(images)
-        if enough or epochs is not None or learns is not None or "head" not in possible:
-            return plan
-        possible = ("head",)  # Steps take longer than was expected of them.
+        if way is None or costs.measures(way):
+            break
+        # A guess has chosen it, and the choice may be another one when it is measured.
+        if way.side not in costs.forwards:
+            costs.forwards[way.side] = _forward_seconds(dataset, machine, name, way.side)
+        if way.learns != "head":
+            recipe = recipe_of(way)
+            steps[recipe] = measure_cost(recipe, dataset, machine, seed, max_memory)
+            costs.steps[way.learns, way.side] = steps[recipe].step
+    if way is None:
+        # A head on all of many images takes longer than one on a part, and a few steps.
+        cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
+        way = Way(min(table.sides), 1, cheapest, 1.0)
+    recipe = recipe_of(way)
+    passed = time.monotonic() - began
+    timed: dict[str, Any] = {
+        "seconds": None if seconds is None else seconds - passed,
+        "spent": spent + passed,
+        "report_seconds": report_seconds,
+        "reasons": (
+            _reason(name, images, scratch or limit, way.error, mode),
+            why,
+            *([f"Changed as asked: {adjustments}."] if adjustments else []),
+        ),
+    }
+    if recipe.fits_a_head:
+        return _head_plan(recipe, dataset, machine, costs, way, **timed)
+    given: dict[str, Any] = {"epochs": epochs, "max_memory": max_memory, "seed": seed, "known": steps.get(recipe)}
+    return _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
 
 
 def _recipe(config: PretrainedConfig, images: int, augmentation: Augmentation, views: int) -> Recipe:

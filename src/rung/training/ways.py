@@ -14,14 +14,19 @@ from rung.models.pretrained import Learns
 from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine
 from rung.training.head import CHOOSING
-from rung.training.plan import evaluation_seconds
+from rung.training.plan import JUDGING_SECONDS, evaluation_seconds
 
 TABLE = "pretrained.json"
 
-# Pixels a side at which the speed is measured first; it falls with their square.
+# Pixels a side at which the speed is measured first.
 TRIAL_SIDE = 96
-# What a training step costs in forward passes of the faster engine, by what learns; measured on two slow cores.
-STEP_PASSES: dict[Learns, float] = {"upper": 4.1, "all": 6.5}
+# What a training step is expected to cost there, in forward passes: by precision and by what learns, until it is
+# measured. Share of it that does not grow with the pixels: weights' gradients, optimizer, hundreds of small operations.
+STEP_PASSES: dict[str, dict[Learns, float]] = {
+    "float32": {"upper": 4.1, "all": 6.3},
+    "bfloat16": {"upper": 2.7, "all": 3.9},
+}
+FIXED = 0.4
 # Multiply-adds of EfficientNet-Lite0 at 64 pixels a side, and the share of a machine's rate that it reaches at best.
 LEAST_MULTIPLY_ADDS, BEST_SHARE = 32.4e6, 0.65
 # How much slower a whole evaluation is than the fastest trial; engines are started in it, too.
@@ -29,8 +34,8 @@ SUSTAINED = 1.15
 # Epochs of fine-tuning beyond which no further gain is expected: 8 over 90 images led to 63.8 % of validation images,
 # 24 to 62.6 % (benchmarks/2026-11-26.md).
 MOST_EPOCHS = 12.0
-# Images that a fine-tuning sees, at least, however few there are: thirty steps.
-LEAST_SEEN = 1000.0
+# Images that a fine-tuning sees, at least: thirty steps however few there are, and no more than that of many.
+LEAST_SEEN, MOST_SEEN = 1000.0, 4000.0
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,10 @@ class Table:
         one_view: what it is multiplied by without mirrored views.
         tuned: what fine-tuning of the upper part, or of all, leaves in the end of the error that a head on as many
             images as it begins with has at 160 pixels; by what learns, by pixels a side, by images.
-        halfway: images that a fine-tuning sees until half of its gain is there; or all of them once, if they are fewer.
+        halfway: images that a fine-tuning sees until half of its gain is there, by pixels a side: the fewer there are,
+            the less an image looks like what the network has learnt from.
+        halfway_passes: or all of the images so many times, if that is sooner.
+        power: how steeply the gain comes.
     """
 
     images: tuple[int, ...]
@@ -54,7 +62,9 @@ class Table:
     sides: dict[int, float]
     one_view: float
     tuned: dict[Learns, dict[int, tuple[float, ...]]]
-    halfway: int
+    halfway: dict[int, float]
+    halfway_passes: float
+    power: float
 
     @classmethod
     @cache
@@ -71,7 +81,9 @@ class Table:
                 way: {int(side): tuple(shares) for side, shares in sides.items()}
                 for way, sides in table["tuned"].items()
             },
-            halfway=table["halfway"],
+            halfway={int(side): float(seen) for side, seen in table["halfway"].items()},
+            halfway_passes=table["halfway_passes"],
+            power=table["power"],
         )
 
     def at(self, values: tuple[float, ...], images: int) -> float:
@@ -88,7 +100,8 @@ class Table:
 
     def tuned_error(self, learns: Learns, images: int, side: int, epochs: float) -> float:
         """The error after so many epochs of fine-tuning, with two views."""
-        done = 1 / (1 + min(images, self.halfway) / (images * epochs))
+        halfway = min(self.halfway_passes * images, self.halfway[side])
+        done: float = 1 / (1 + (halfway / (images * epochs)) ** self.power)
         # It begins with a head on a part of many images.
         beginning = self.at(self.head, min(images, STARTING_IMAGES))
         return beginning * (self.sides[side] * (1 - done) + self.at(self.tuned[learns][side], images) * done)
@@ -104,7 +117,7 @@ class Table:
         Of all of CIFAR-10 at 64 pixels, 61 % after 320 images, 67 % after 1,000 and 72 % after 2,500, as much as the
         head before it; of 180 cats and dogs two steps left 61 % of 80 %, six nothing less.
         """
-        return min(max(LEAST_SEEN, images / 2), self.halfway)
+        return min(max(LEAST_SEEN, images / 2), MOST_SEEN)
 
     def may_be_better(self, images: int) -> bool:
         """Whether some way ends below a training from scratch, if both have all the time that they can use."""
@@ -130,25 +143,45 @@ class Way:
     error: float
 
 
-@dataclass(frozen=True)
 class Costs:
-    """Seconds that the parts of a training take.
+    """What the parts of a training cost here: measured for some ways, and for the others expected from those.
+
+    Args:
+        dataset: the images.
+        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        mirrored: whether features are computed of both sides of an image.
+        folds: of a cross-validation that is to follow.
 
     Attributes:
-        dataset: the images.
-        mirrored: whether features are computed of both sides of an image.
-        forward: seconds of an image at ``TRIAL_SIDE`` pixels a side.
-        folds: of a cross-validation that is to follow.
+        forwards: seconds of an image in a forward pass, by pixels a side; at least one must be measured before asking.
+        steps: seconds of an image in a training step, by what learns and pixels a side.
     """
 
-    dataset: Dataset
-    mirrored: bool
-    forward: float
-    folds: int | None
+    def __init__(self, dataset: Dataset, precision: str, *, mirrored: bool, folds: int | None) -> None:
+        self.dataset, self.mirrored = dataset, mirrored
+        self.forwards: dict[int, float] = {}
+        self.steps: dict[tuple[Learns, int], float] = {}
+        self._passes, self._folds = STEP_PASSES[precision], folds
+
+    def measures(self, way: Way) -> bool:
+        """Whether everything about that way is measured."""
+        return way.side in self.forwards and (way.learns == "head" or (way.learns, way.side) in self.steps)
 
     def each(self, side: int) -> float:
-        """One image, once through the network."""
-        return self.forward * (side / TRIAL_SIDE) ** 2
+        """One image, once through the network; it grows with its pixels."""
+        nearest = min(self.forwards, key=lambda measured: abs(measured - side))
+        return self.forwards[nearest] * (side / nearest) ** 2
+
+    def step(self, learns: Learns, side: int) -> float:
+        """One image in a step of fine-tuning."""
+        if not self.steps:
+            return self._guess(learns, side)
+        nearest = min(self.steps, key=lambda measured: (measured[0] != learns, abs(measured[1] - side)))
+        return self.steps[nearest] * self._guess(learns, side) / self._guess(*nearest)
+
+    def _guess(self, learns: Learns, side: int) -> float:
+        growth = FIXED + (1 - FIXED) * (side / TRIAL_SIDE) ** 2
+        return self._passes[learns] * growth * self.each(TRIAL_SIDE)
 
     def head(self, side: int, *, tuned: bool) -> float:
         """A head on the features of the training images; before fine-tuning, on as many as that begins with."""
@@ -158,19 +191,19 @@ class Costs:
 
     def epoch(self, side: int, learns: Learns) -> float:
         """One pass of fine-tuning."""
-        return len(self.dataset.train) * STEP_PASSES[learns] * self.each(side)
+        return len(self.dataset.train) * self.step(learns, side)
 
     def evaluation(self, side: int, views: int) -> float:
         """Everything after the training, but for the report."""
-        seconds = SUSTAINED * evaluation_seconds(self.dataset, views, self.each(side))
-        if self.folds is None:
+        seconds = JUDGING_SECONDS + SUSTAINED * evaluation_seconds(self.dataset, views, self.each(side))
+        if self._folds is None:
             return seconds
         everything, classes = sum(map(len, self.dataset.splits)), len(self.dataset.classes)
         # Each part is answered by a head of its own, and three smaller ones tell how it grows with its images.
         return (
             seconds
             + everything * (1 + self.mirrored) * self.each(side)
-            + 2 * self.folds * head_seconds(everything, classes)
+            + 2 * self._folds * head_seconds(everything, classes)
         )
 
 
