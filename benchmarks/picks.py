@@ -173,25 +173,25 @@ def train(data: Path, budget: int, way: str | None, out: Path) -> tuple[dict[str
 
 
 def run() -> None:
-    """Measure what has not been measured yet."""
-    for case in CASES:
-        for drawn in range(case.draws):
-            measured = [row for row in of(case) if row.get("draw", 0) == drawn]
-            gone = {row["way"] for row in measured}
-            if gone == set(WAYS):
-                continue
-            what = {"data": case.data, "each": case.each, "budget": case.budget, "draw": drawn}
-            with tempfile.TemporaryDirectory() as name:
-                folder = Path(name)
-                data = write(case, drawn, folder)
-                if not any(row["picked"] for row in measured):
-                    scores, way = train(data, case.budget, None, folder / "picked")
-                    add({**what, "way": way, "picked": True, **scores}, RESULTS)
-                    gone.add(way)
-                for way in WAYS:
-                    if way not in gone:
-                        scores, _ = train(data, case.budget, way, folder / way)
-                        add({**what, "way": way, "picked": False, **scores}, RESULTS)
+    """Measure what has not been measured yet: every case once, then those that are drawn again."""
+    draws = [(drawn, case) for case in CASES for drawn in range(case.draws)]
+    for drawn, case in sorted(draws, key=lambda one: one[0]):
+        measured = [row for row in of(case) if row.get("draw", 0) == drawn]
+        gone = {row["way"] for row in measured}
+        if gone == set(WAYS):
+            continue
+        what = {"data": case.data, "each": case.each, "budget": case.budget, "draw": drawn}
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            data = write(case, drawn, folder)
+            if not any(row["picked"] for row in measured):
+                scores, way = train(data, case.budget, None, folder / "picked")
+                add({**what, "way": way, "picked": True, **scores}, RESULTS)
+                gone.add(way)
+            for way in WAYS:
+                if way not in gone:
+                    scores, _ = train(data, case.budget, way, folder / way)
+                    add({**what, "way": way, "picked": False, **scores}, RESULTS)
 
 
 def of(case: Case) -> list[dict[str, Any]]:
