@@ -128,7 +128,7 @@ def plan_pretrained(
     possible = may_learn(learns, epochs, adjusted=bool(adjustments))
     costs = Costs(dataset, machine.precision, mirrored=augmentation.flip, folds=folds)
     costs.forwards[TRIAL_SIDE] = _forward_seconds(dataset, machine, name, TRIAL_SIDE)
-    steps: dict[Recipe, Cost] = {}
+    trials: dict[tuple[Learns, int], Cost] = {}
     scratch: float | None = None
 
     def recipe_of(way: Way) -> Recipe:
@@ -154,9 +154,9 @@ def plan_pretrained(
         if way.side not in costs.forwards:
             costs.forwards[way.side] = _forward_seconds(dataset, machine, name, way.side)
         if way.learns != "head":
-            recipe = recipe_of(way)
-            steps[recipe] = measure_cost(recipe, dataset, machine, seed, max_memory)
-            costs.steps[way.learns, way.side] = steps[recipe].step
+            what = way.learns, way.side
+            trials[what] = measure_cost(recipe_of(way), dataset, machine, seed, max_memory)
+            costs.steps[what] = trials[what].step
     if way is None:
         # A head on all of many images takes longer than one on a part, and a few steps.
         cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
@@ -175,7 +175,8 @@ def plan_pretrained(
     }
     if recipe.fits_a_head:
         return _head_plan(recipe, dataset, machine, costs, way, **timed)
-    given: dict[str, Any] = {"epochs": epochs, "max_memory": max_memory, "seed": seed, "known": steps.get(recipe)}
+    known = trials.get((way.learns, way.side))
+    given: dict[str, Any] = {"epochs": epochs, "max_memory": max_memory, "seed": seed, "known": known}
     return _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
 
 
