@@ -122,7 +122,8 @@ def _without_trials(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
 
     def recorded(recipe, dataset, machine, **given):
         asked.update(given)
-        return replace(_plan(_dataset(100), "always", learns="head"), recipe=recipe)
+        plan = _plan(_dataset(100), "always", learns="head")
+        return replace(plan, recipe=recipe, expected_accuracy=None, expected_accuracy_interval=None)
 
     monkeypatch.setattr(planning, "plan_recipe", recorded)
     return asked
@@ -179,7 +180,7 @@ def test_few_images_are_not_learnt_by_heart(monkeypatch: pytest.MonkeyPatch) -> 
     assert short.epochs < ways.MOST_EPOCHS and short.budget == 20.0
     assert long.epochs == ways.MOST_EPOCHS and 23 <= long.steps <= 24
     assert long.budget == sum(long.expected_seconds.values()) < 60
-    assert "ends early" in long.reasons[-1] and "ends early" not in str(short.reasons)
+    assert "ends early" in str(long.reasons) and "ends early" not in str(short.reasons)
     assert _plan(_dataset(90), "always", learns="upper", seconds=None, epochs=40.0).budget is None
 
 
@@ -232,4 +233,23 @@ def test_no_fine_tuning_is_planned_that_would_end_before_it_has_gained() -> None
     least = costs.evaluation(64, 1) + costs.head(64, tuned=True)
     gaining = least + ways.MOST_SEEN / 60_000 * costs.epoch(64, "upper")
     assert list(ways.ways(table, costs, gaining - 0.1, None, ("upper", "all"))) == []
-    assert [way.learns for way in ways.ways(table, costs, gaining + 0.1, None, ("upper", "all"))] == ["upper"]
+    assert [way.learns for _, way in ways.ways(table, costs, gaining + 0.1, None, ("upper", "all"))] == ["upper"]
+
+
+def test_the_plan_says_what_to_expect(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    familiar = _plan(_dataset(47_500, test=10_000), "always", learns="upper", seconds=300.0)
+    table, network = Table.load(), familiar.recipe.network
+    way = ways.Way(network.side, familiar.recipe.views, "upper")
+    assert familiar.expected_accuracy == pytest.approx(1 - table.error(way, 47_500, 0.9 * familiar.epochs))
+    low, high = familiar.expected_accuracy_interval
+    assert low < familiar.expected_accuracy < high < low + 0.1
+    other = _plan(_dataset(90), probe=Probe(0.6, 0.6, 30))
+    assert 0.6 < other.expected_accuracy < 1
+    low, high = other.expected_accuracy_interval
+    assert high - low > 0.3 and "forecast is wide" in other.reasons[-1]
+
+
+def test_no_table_knows_a_changed_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    assert _plan(_dataset(2000), adjustments=Adjustments(rate_scale=0.5)).expected_accuracy is None

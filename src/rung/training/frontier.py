@@ -19,6 +19,8 @@ from rung.models import NetworkConfig, network_config
 from rung.models.fast import FastConfig
 
 TABLE = "frontier.json"
+# Shares of the planned epochs that are expected, and allowed for: a computer is seldom left alone for long.
+FEWER, FEWEST = 0.9, 0.675
 
 
 @dataclass(frozen=True)
@@ -97,20 +99,32 @@ class Frontier:
     def expectation(
         self, config: NetworkConfig, epochs: float, dataset: Dataset, probe: Probe, views: int = 2
     ) -> tuple[float, tuple[float, float]]:
-        """The test accuracy to expect, and where nine of ten runs end.
+        """The test accuracy to expect of a training from scratch, and where nine of ten runs end.
 
         On familiar data a tenth fewer epochs than the trial steps promise are expected, because a computer is seldom
         left alone for long, and the interval allows for the scatter of a run, the sampling of the test images, and
         three quarters of those epochs.
         """
-        expected = self.accuracy(config, epochs * 0.9, len(dataset.train), views)
+        expected = self.accuracy(config, epochs * FEWER, len(dataset.train), views)
+        slower = expected - self.accuracy(config, epochs * FEWEST, len(dataset.train), views)
+        return self.forecast(expected, math.hypot(self.scatter, slower), dataset, probe)
+
+    def forecast(
+        self, expected: float, scatter: float, dataset: Dataset, probe: Probe
+    ) -> tuple[float, tuple[float, float]]:
+        """The test accuracy to expect of a training on ``dataset``, and where nine of ten runs end.
+
+        Args:
+            expected: what CIFAR-10's validation images would have, with as many training images.
+            scatter: standard deviation of one run around that, but for the sampling of the test images.
+            dataset, probe: the images, and a first look at them.
+        """
         if self.is_familiar(dataset, probe):
-            slower = expected - self.accuracy(config, epochs * 0.675, len(dataset.train), views)
             sampling = (expected * (1 - expected) / len(dataset.test or dataset.val)) ** 0.5
-            reach = 1.645 * math.hypot(self.scatter, sampling, slower)
+            reach = 1.645 * math.hypot(scatter, sampling)
             return expected, (max(0.0, expected - reach), min(1.0, expected + reach))
-        # A network's share of the linear classifier's errors lies, from easy to hard data, between a
-        # fiftieth and nearly all of them.
+        # A network's share of the linear classifier's errors lies, from easy to hard data, between a fiftieth and
+        # nearly all of them.
         error = max(1 - probe.accuracy, 0.5 / probe.images)
         likely = error * min(0.9, (1 - expected) / (1 - self.probe_accuracy))
         return 1 - likely, (max(0.0, 1 - 0.95 * error), 1 - likely / 10)

@@ -19,7 +19,7 @@ from rung.models.pretrained import MANY, Learns, PretrainedConfig
 from rung.training.adjustments import Adjustments
 from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine, fastest_seconds
-from rung.training.frontier import Frontier
+from rung.training.frontier import FEWER, FEWEST, Frontier
 from rung.training.measure import Cost, measure_cost, network_size
 from rung.training.plan import (
     REPORT_SECONDS,
@@ -138,15 +138,15 @@ def plan_pretrained(
     for trial in range(MOST_TRIALS + 1):
         fitting = ways(table, costs, left(), epochs, possible)
         if trial == MOST_TRIALS:
-            fitting = filter(costs.measures, fitting)
-        way = min(fitting, key=lambda one: one.error, default=None)
+            fitting = ((error, way) for error, way in fitting if costs.measures(way))
+        error, way = min(fitting, key=lambda one: one[0], default=(1.0, None))
         if mode == "auto":
             if way is None:
                 return None
-            if scratch is None and way.error > CLEARLY * limit:
+            if scratch is None and error > CLEARLY * limit:
                 passed = time.monotonic() - began
                 scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
-            if way.error >= (scratch or limit):
+            if error >= (scratch or limit):
                 return None
         if way is None or costs.measures(way):
             break
@@ -160,7 +160,7 @@ def plan_pretrained(
     if way is None:
         # A head on all of many images takes longer than one on a part, and a few steps.
         cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
-        way = Way(min(table.sides), 1, cheapest, 1.0)
+        way = Way(min(table.sides), 1, cheapest)
     recipe = recipe_of(way)
     passed = time.monotonic() - began
     timed: dict[str, Any] = {
@@ -168,16 +168,31 @@ def plan_pretrained(
         "spent": spent + passed,
         "report_seconds": report_seconds,
         "reasons": (
-            _reason(name, images, scratch or limit, way.error, mode),
+            _reason(name, images, scratch or limit, error, mode),
             why,
             *([f"Changed as asked: {adjustments}."] if adjustments else []),
         ),
     }
     if recipe.fits_a_head:
-        return _head_plan(recipe, dataset, machine, costs, way, **timed)
+        plan = _head_plan(recipe, dataset, machine, costs, way, **timed)
+        return plan if name != LITE0 else _with_forecast(plan, way, dataset, probe)
     known = trials.get((way.learns, way.side))
     given: dict[str, Any] = {"epochs": epochs, "max_memory": max_memory, "seed": seed, "known": known}
-    return _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
+    plan = _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
+    return plan if name != LITE0 or adjustments else _with_forecast(plan, way, dataset, probe)
+
+
+def _with_forecast(plan: Plan, way: Way, dataset: Dataset, probe: Probe) -> Plan:
+    """The plan with the accuracy to expect, which the tables know of one network and its usual recipe."""
+    frontier, table, images = Frontier.load(), Table.load(), len(dataset.train)
+    few, fewest = (1 - table.error(way, images, share * plan.epochs) for share in (FEWER, FEWEST))
+    expected, interval = frontier.forecast(few, math.hypot(table.scatter, few - fewest), dataset, probe)
+    return replace(
+        plan,
+        expected_accuracy=expected,
+        expected_accuracy_interval=interval,
+        reasons=(*plan.reasons, frontier.reason(dataset, probe)),
+    )
 
 
 def _recipe(config: PretrainedConfig, images: int, augmentation: Augmentation, views: int) -> Recipe:

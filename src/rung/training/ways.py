@@ -39,6 +39,15 @@ LEAST_SEEN, MOST_SEEN = 1000.0, 4000.0
 
 
 @dataclass(frozen=True)
+class Way:
+    """One way to use the network: pixels a side, views of an image that are averaged, and what learns."""
+
+    side: int
+    views: int
+    learns: Learns
+
+
+@dataclass(frozen=True)
 class Table:
     """Errors (1 - accuracy) on CIFAR-10's validation images, by training images.
 
@@ -54,6 +63,7 @@ class Table:
             the less an image looks like what the network has learnt from.
         halfway_passes: or all of the images so many times, if that is sooner.
         power: how steeply the gain comes.
+        scatter: standard deviation of one training around all this, in accuracy.
     """
 
     images: tuple[int, ...]
@@ -65,6 +75,7 @@ class Table:
     halfway: dict[int, float]
     halfway_passes: float
     power: float
+    scatter: float
 
     @classmethod
     @cache
@@ -84,6 +95,7 @@ class Table:
             halfway={int(side): float(seen) for side, seen in table["halfway"].items()},
             halfway_passes=table["halfway_passes"],
             power=table["power"],
+            scatter=table["scatter"],
         )
 
     def at(self, values: tuple[float, ...], images: int) -> float:
@@ -105,6 +117,13 @@ class Table:
         # It begins with a head on a part of many images.
         beginning = self.at(self.head, min(images, STARTING_IMAGES))
         return beginning * (self.sides[side] * (1 - done) + self.at(self.tuned[learns][side], images) * done)
+
+    def error(self, way: Way, images: int, epochs: float) -> float:
+        """The error of a way, after so many epochs where it is a fine-tuning."""
+        factor = 1.0 if way.views == 2 else self.one_view
+        if way.learns == "head":
+            return factor * self.head_error(images, way.side)
+        return factor * self.tuned_error(way.learns, images, way.side, epochs)
 
     def least_error(self, images: int) -> float:
         """What no way falls below, whatever the time."""
@@ -131,16 +150,6 @@ def may_learn(learns: Learns | None, epochs: float | None, *, adjusted: bool) ->
     if epochs is not None:
         return ("head",) if epochs < 1 and not adjusted else ("all",)
     return ("upper", "all") if adjusted else ("head", "upper", "all")
-
-
-@dataclass(frozen=True)
-class Way:
-    """One way to use the network: pixels a side, views, what learns, and the error to expect."""
-
-    side: int
-    views: int
-    learns: Learns
-    error: float
 
 
 class Costs:
@@ -207,22 +216,24 @@ class Costs:
         )
 
 
-def ways(table: Table, costs: Costs, left: float, epochs: float | None, possible: tuple[Learns, ...]) -> Iterator[Way]:
-    """The ways that fit into ``left`` seconds, for so many epochs if those are given."""
+def ways(
+    table: Table, costs: Costs, left: float, epochs: float | None, possible: tuple[Learns, ...]
+) -> Iterator[tuple[float, Way]]:
+    """The ways that fit into ``left`` seconds, for so many epochs if those are given, each with the error to expect."""
     images = len(costs.dataset.train)
     for side in table.sides:
         for views in (1, 2) if costs.mirrored else (1,):
-            factor = 1.0 if views == 2 else table.one_view
-            for way in possible:
-                spare = left - costs.evaluation(side, views) - costs.head(side, tuned=way != "head")
+            for learns in possible:
+                way = Way(side, views, learns)
+                spare = left - costs.evaluation(side, views) - costs.head(side, tuned=learns != "head")
                 if spare < 0:
                     continue
-                if way == "head":
-                    yield Way(side, views, way, factor * table.head_error(images, side))
+                if learns == "head":
+                    yield table.error(way, images, 1.0), way
                     continue
-                passes = epochs or min(MOST_EPOCHS, spare / costs.epoch(side, way))
+                passes = epochs or min(MOST_EPOCHS, spare / costs.epoch(side, learns))
                 if passes * images >= (1 if epochs else table.least_seen(images)):
-                    yield Way(side, views, way, factor * table.tuned_error(way, images, side, passes))
+                    yield table.error(way, images, passes), way
 
 
 def least_seconds(dataset: Dataset, machine: Machine) -> float:
