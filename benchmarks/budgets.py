@@ -2,6 +2,7 @@
 
     python benchmarks/budgets.py cifar10 15s 30s 1m 2m --seeds 3
     python benchmarks/budgets.py cifar10 1m --busy          # another process takes a core from the middle on
+    python benchmarks/budgets.py cifar10 2m --pretrained auto      # from a pretrained network where that is planned
 
 Every run is a whole command in a process of its own, timed from outside. Rows are appended to
 ``benchmarks/results/budgets.jsonl``; ``--table`` prints everything measured so far as Markdown.
@@ -31,11 +32,10 @@ from benchmarks.commands import rung_train
 RESULTS = Path(__file__).parent / "results" / "budgets.jsonl"
 
 
-def measure(data: str, budget: str, seed: int, busy: bool) -> dict[str, Any]:
+def measure(data: str, budget: str, seed: int, busy: bool, pretrained: str) -> dict[str, Any]:
     """Run one command; with ``busy`` a second process computes from half the budget on."""
     folder = Path(tempfile.mkdtemp())
-    # From scratch, whether the extra is installed or not.
-    command = rung_train(data, budget, folder / "run", "--seed", str(seed), "--pretrained", "never")
+    command = rung_train(data, budget, folder / "run", "--seed", str(seed), "--pretrained", pretrained)
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     rival = None
@@ -60,6 +60,7 @@ def measure(data: str, budget: str, seed: int, busy: bool) -> dict[str, Any]:
         "budget": budget,
         "seed": seed,
         "busy": busy,
+        "pretrained": pretrained,
         "wall": round(wall, 2),
         "accuracy": result["accuracy"],
         "val_accuracy": result["val_accuracy"],
@@ -93,17 +94,19 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| command | seeds | accuracy | each | wall clock | within 5 % | expected covers | epochs | training | peak |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, bool, str], list[dict[str, Any]]] = {}
     for row in rows:
-        groups.setdefault((row["data"], row["budget"], row["busy"]), []).append(row)
-    for (data, budget, busy), runs in groups.items():
+        key = row["data"], row["budget"], row["busy"], row.get("pretrained", "never")
+        groups.setdefault(key, []).append(row)
+    for (data, budget, busy, pretrained), runs in groups.items():
         seconds = parse_duration(budget)
         accuracies = [run["accuracy"] for run in runs]
         walls = [run["wall"] for run in runs]
         training = statistics.median(run["training_share"] for run in runs)
         kept = sum(abs(wall / seconds - 1) <= 0.05 for wall in walls)
         lines.append(
-            f"| `rung train {data} --budget {budget}`{' with a busy core' if busy else ''} | {len(runs)} "
+            f"| `rung train {data} --budget {budget} --pretrained {pretrained}`{' with a busy core' if busy else ''} "
+            f"| {len(runs)} "
             f"| {statistics.median(accuracies):.2%} | {', '.join(f'{a:.2%}' for a in accuracies)} "
             f"| {', '.join(f'{wall:.1f} s' for wall in walls)} | {kept} of {len(runs)} "
             f"| {sum(run['covered'] for run in runs)} of {len(runs)} "
@@ -119,12 +122,13 @@ def main() -> None:
     parser.add_argument("budgets", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--pretrained", choices=("never", "auto"), default="never", help="default: from scratch")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     for budget in arguments.budgets:
         for seed in range(arguments.seeds):
-            row = measure(arguments.data, budget, seed, arguments.busy)
+            row = measure(arguments.data, budget, seed, arguments.busy, arguments.pretrained)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
