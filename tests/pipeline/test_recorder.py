@@ -150,8 +150,9 @@ def test_a_slower_computer_reserves_more(world: World) -> None:
             assert world.clock.reserved == pytest.approx(reserved)
 
 
-def test_a_single_slow_row_reserves_nothing_more(world: World) -> None:
+@pytest.mark.parametrize("speeds", [(100.0, 100.0, 20.0, 100.0), (20.0, 100.0, 100.0)], ids=["later", "the first"])
+def test_a_single_slow_row_reserves_nothing_more(world: World, speeds: tuple[float, ...]) -> None:
     with world.recorder:
-        for speed in (100.0, 100.0, 20.0, 100.0):
+        for speed in speeds:
             world.row(speed=speed)
             assert world.clock.reserved == pytest.approx(10)

@@ -146,6 +146,16 @@ def test_steps_are_measured_before_they_are_planned(monkeypatch: pytest.MonkeyPa
     assert len(tried) == len(set(tried)) <= planning.MOST_TRIALS
 
 
+def test_where_no_more_may_be_tried_a_measured_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    monkeypatch.setattr(planning, "FEW_TRIALS", 1)
+    tried = _steps_take(monkeypatch, {"upper": 30.0, "all": 60.0})
+    plan = _plan(_dataset(2000), "always", seconds=50.0)
+    assert len(tried) == 1
+    assert plan.recipe.network.learns == "head" or plan.recipe.network == tried[0]
+    assert plan.recipe.network.side in (ways.TRIAL_SIDE, tried[0].side)
+
+
 def test_quick_steps_are_worth_more_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     _without_trials(monkeypatch)
     sides = []

@@ -2,7 +2,7 @@
 
 oneDNN, which does torch's convolutions on x86, has fast code for the gradient of a depthwise kernel of up to three
 columns, and a plain loop for wider ones, three to sixty times as slow; in bfloat16 also for the gradient of the input
-of one with a stride. Here a wide kernel is learnt as several narrow ones side by side, each from the columns that it
+of one with a stride. Here a wide kernel is learnt as two narrow ones side by side, each from the columns that it
 meets, and what goes back through a stride is a convolution of the gradient with zeros between its numbers. On small
 maps in bfloat16, pointwise convolutions are the matrix products that they are: as convolutions, the gradients of their
 weights take two to three times as long. Fine-tuning EfficientNet-Lite0 becomes three times as fast in bfloat16
@@ -17,10 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Columns of a kernel up to which the library's own gradient is fast.
-NARROW = 3
-# Columns from which on its own is slower than the detour, by what the network computes in.
-LEAST = {torch.bfloat16: 4, torch.float32: 5}
+# Columns of a kernel from which on the library's own gradient is slower than the detour, by what the network computes
+# in; and of the widest whose halves it is quick with.
+LEAST, MOST = {torch.bfloat16: 4, torch.float32: 5}, 6
 # Positions of a map up to which a pointwise convolution in bfloat16 is learnt as a matrix product.
 SMALL = 64
 
@@ -43,7 +42,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def _learns_slowly(self, input: Tensor) -> bool:
         """Whether torch's own gradient would be the slower one."""
         least = LEAST.get(_dtype(input))
-        return least is not None and self.kernel_size[1] >= least and _learns_with_onednn(self, input)
+        return least is not None and least <= self.kernel_size[1] <= MOST and _learns_with_onednn(self, input)
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -53,8 +52,8 @@ class PointwiseConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, 1)
 
     def forward(self, input: Tensor) -> Tensor:
-        small = input.shape[2:].numel() <= SMALL and _dtype(input) == torch.bfloat16
-        if not (small and _learns_with_onednn(self, input)):
+        learns = _learns_with_onednn(self, input) and _dtype(input) == torch.bfloat16
+        if not (learns and input.shape[2:].numel() <= SMALL):
             return super().forward(input)
         x_NHWC = input.permute(0, 2, 3, 1)
         return F.linear(x_NHWC, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
@@ -116,16 +115,14 @@ def input_gradient(x_NCHW: Tensor, weight: Tensor, gradient_NCHW: Tensor, stride
 
 
 def weight_gradient(x_NCHW: Tensor, weight: Tensor, gradient_NCHW: Tensor, stride: int) -> Tensor:
-    """The gradient, of the shape of ``weight``; arguments as of :func:`input_gradient`."""
+    """The gradient, of the shape of ``weight``, which has up to six columns; arguments as of :func:`input_gradient`."""
     kernel = weight.shape[2]
     padding = (kernel - 1) // 2
     height, width = x_NCHW.shape[2:]
     rows, columns = ((size - 1) * stride for size in gradient_NCHW.shape[2:])
-    # As equal as possible: of four columns, two and two are faster than three and one.
-    narrow = -(-kernel // -(-kernel // NARROW))
+    half = (kernel + 1) // 2
     parts = []
-    for first in range(0, kernel, narrow):
-        part = weight[:, :, :, first : first + narrow]
+    for first, part in ((0, weight[..., :half]), (half, weight[..., half:])):
         # The rows and columns that this part of the kernel meets. Rows are padded here, too: its own padding is slow
         # where a map is hardly larger than the kernel.
         left, top = padding - first, padding

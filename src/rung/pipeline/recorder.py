@@ -18,8 +18,8 @@ from rung.training.session import DisplayObserver
 CHECKPOINT_SECONDS = 20.0
 # Seconds between two writings of the history, each of which waits for the disk.
 HISTORY_SECONDS = 1.0
-# A single slow row must not end a training: the rest is expected to be as much slower than planned as the median of so
-# many last rows, and at most and at least so many times as slow.
+# A single slow row must not end a training, and the first is slow where libraries prepare themselves in it: the rest is
+# expected to be as much slower than planned as the median of so many last rows, and at most and at least so many times.
 RECENT_ROWS = 3
 MOST_SLOWER, LEAST_SLOWER = 3.0, 0.7
 
@@ -99,8 +99,9 @@ class Recorder:
         speeds = [row.images_per_second for row in state.history[-RECENT_ROWS:]]
         known = [speed for speed in speeds if speed > 0]  # The row of a head has none.
         if known:
-            slower = images / max(seconds, 1e-9) / statistics.median(known)
-            self._clock.reserve(self._seconds_after * min(max(slower, least), MOST_SLOWER))
+            slower = images / max(seconds, 1e-9) / statistics.median_high(known)
+            most = MOST_SLOWER if len(known) > 1 else 1.0
+            self._clock.reserve(self._seconds_after * min(max(slower, least), most))
 
     def _write_history(self) -> None:
         if self._unwritten is not None:

@@ -116,7 +116,8 @@ class Frontier:
 
         Args:
             expected: what CIFAR-10's validation images would have, with as many training images.
-            scatter: standard deviation of one run around that, but for the sampling of the test images.
+            scatter: standard deviation of one run around that, but for the sampling of the test images; on data
+                unlike CIFAR-10 the interval is wider than it could make it.
             dataset, probe: the images, and a first look at them.
         """
         if self.is_familiar(dataset, probe):

@@ -22,6 +22,7 @@ from rung.training.device import Machine, fastest_seconds
 from rung.training.frontier import FEWER, FEWEST, Frontier
 from rung.training.measure import Cost, measure_cost, network_size
 from rung.training.plan import (
+    LONG,
     REPORT_SECONDS,
     SETUP_SECONDS,
     Plan,
@@ -40,8 +41,8 @@ LEAST_SIDE = 24
 BATCH = 32
 # Below this share of the error that is the least from scratch, no training from scratch need be planned to compare.
 CLEARLY = 0.8
-# Ways that are measured at most before one is taken.
-MOST_TRIALS = 4
+# Ways that are measured at most before one is taken; so many where time is short.
+MOST_TRIALS, FEW_TRIALS = 4, 2
 # The share of the time that is planned with.
 MARGIN = 0.9
 # Times the least seconds that a pretrained network needs from which on it is spoken of where it is not installed: all
@@ -135,22 +136,24 @@ def plan_pretrained(
         recipe = _recipe(PretrainedConfig(name, way.side, way.learns), images, augmentation, way.views)
         return adjustments.apply(recipe, dataset.image_size) if adjustments else recipe
 
-    for trial in range(MOST_TRIALS + 1):
+    def choose() -> tuple[float, Way | None]:
         fitting = ways(table, costs, left(), epochs, possible)
-        if trial == MOST_TRIALS:
-            fitting = ((error, way) for error, way in fitting if costs.measures(way))
-        error, way = min(fitting, key=lambda one: one[0], default=(1.0, None))
-        if mode == "auto":
-            if way is None:
-                return None
-            if scratch is None and error > CLEARLY * limit:
-                passed = time.monotonic() - began
-                scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
-            if error >= (scratch or limit):
-                return None
+        known = ((error, way) for error, way in fitting if tries or costs.measures(way))
+        return min(known, key=lambda one: one[0], default=(1.0, None))
+
+    tries = FEW_TRIALS if seconds is not None and seconds < LONG else MOST_TRIALS
+    while True:
+        error, way = choose()
+        if mode == "auto" and scratch is None and error > CLEARLY * limit and way is not None:
+            passed = time.monotonic() - began
+            scratch = max(limit, _scratch_error(dataset, probe, machine, seconds, passed, epochs, seed))
+            error, way = choose()  # There is less time now.
+        if mode == "auto" and (way is None or error >= (scratch or limit)):
+            return None
         if way is None or costs.measures(way):
             break
         # A guess has chosen it, and the choice may be another one when it is measured.
+        tries -= 1
         if way.side not in costs.forwards:
             costs.forwards[way.side] = _forward_seconds(dataset, machine, name, way.side)
         if way.learns != "head":
@@ -161,6 +164,7 @@ def plan_pretrained(
         # A head on all of many images takes longer than one on a part, and a few steps.
         cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
         way = Way(min(table.sides), 1, cheapest)
+        costs.forwards[way.side] = _forward_seconds(dataset, machine, name, way.side)
     recipe = recipe_of(way)
     passed = time.monotonic() - began
     timed: dict[str, Any] = {
