@@ -74,6 +74,7 @@ def test_onnx_resizes_as_the_network_does(run: Run) -> None:
     from rung.export.exporting import export_run
 
     assert export_run(run).path.is_file()
+    assert export_run(run, "torch").path.is_dir()
 
 
 def test_folds_of_a_training_from_scratch_are_refused_before_it(photographs: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -68,8 +69,17 @@ class Convolution(nn.Sequential):
         else:
             layers = [nn.Conv2d(inputs, outputs, size, stride, padding=(size - 1) // 2)]
         if activated:
-            layers.append(nn.ReLU6(inplace=True))
+            layers.append(ReLU6())
         super().__init__(*layers)
+
+
+class ReLU6(nn.ReLU6):
+    """In place, unless that would be in a view, for which autograd copies the gradients of all that it is a view of."""
+
+    activation: ClassVar[str] = "relu"
+
+    def forward(self, input: Tensor) -> Tensor:
+        return nn.functional.hardtanh(input, 0.0, 6.0, inplace=not input._is_view())
 
 
 class Bottleneck(nn.Module):
