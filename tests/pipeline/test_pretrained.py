@@ -69,7 +69,7 @@ def test_folds_judge_all_images(run: Run) -> None:
     assert "Cross-validated on all 32 images" in (run.path / "report.html").read_text(encoding="utf-8")
 
 
-def test_onnx_resizes_as_the_network_does(run: Run) -> None:
+def test_exports_resize_as_the_network_does(run: Run) -> None:
     pytest.importorskip("onnxruntime")
     from rung.export.exporting import export_run
 
