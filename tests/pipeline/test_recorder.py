@@ -144,9 +144,9 @@ def test_a_slower_computer_reserves_more(world: World) -> None:
         world.step()
         world.row()
         assert world.clock.reserved == pytest.approx(10)
-        for speed, reserved in [(50.0, 20), (1.0, 30), (1000.0, 7)]:
-            world.row(speed=speed)
-            world.row(speed=speed)
+        for second, (speed, reserved) in enumerate([(50.0, 20), (1.0, 30), (1000.0, 7)]):
+            world.row(speed=speed, seconds=10.0 * second + 10)
+            world.row(speed=speed, seconds=10.0 * second + 15)
             assert world.clock.reserved == pytest.approx(reserved)
 
 
@@ -155,4 +155,11 @@ def test_a_single_slow_row_reserves_nothing_more(world: World, speeds: tuple[flo
     with world.recorder:
         for speed in speeds:
             world.row(speed=speed)
+            assert world.clock.reserved == pytest.approx(10)
+
+
+def test_a_slow_second_of_many_rows_reserves_nothing_more(world: World) -> None:
+    with world.recorder:
+        for tenth in range(30):
+            world.row(speed=20.0 if 15 <= tenth < 22 else 100.0, seconds=0.1 * tenth)
             assert world.clock.reserved == pytest.approx(10)

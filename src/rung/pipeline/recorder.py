@@ -19,8 +19,9 @@ CHECKPOINT_SECONDS = 20.0
 # Seconds between two writings of the history, each of which waits for the disk.
 HISTORY_SECONDS = 1.0
 # A single slow row must not end a training, and the first is slow where libraries prepare themselves in it: the rest is
-# expected to be as much slower than planned as the median of so many last rows, and at most and at least so many times.
-RECENT_ROWS = 3
+# expected to be as much slower than planned as the median of so many last rows, or of those of so many seconds if there
+# are more, and at most and at least so many times.
+RECENT_ROWS, RECENT_SECONDS = 3, 2.0
 MOST_SLOWER, LEAST_SLOWER = 3.0, 0.7
 
 
@@ -96,7 +97,8 @@ class Recorder:
         if first.step == 0:
             seconds -= first.seconds  # A head to begin with, before the first of those images.
             least = 1.0  # Another engine evaluates, and does not get faster where steps do.
-        speeds = [row.images_per_second for row in state.history[-RECENT_ROWS:]]
+        recent = sum(row.seconds > state.history[-1].seconds - RECENT_SECONDS for row in state.history)
+        speeds = [row.images_per_second for row in state.history[-max(RECENT_ROWS, recent) :]]
         known = [speed for speed in speeds if speed > 0]  # The row of a head has none.
         if known:
             slower = images / max(seconds, 1e-9) / statistics.median_high(known)
