@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rung.models.learning import learns_on_cpu
+
 # Columns of a kernel from which on the library's own gradient is slower than the detour, by what the network computes
 # in; and of the widest whose halves it is quick with.
 LEAST, MOST = {torch.bfloat16: 4, torch.float32: 5}, 6
@@ -60,8 +62,7 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 def _learns_with_onednn(layer: nn.Conv2d, input: Tensor) -> bool:
-    learns = torch.is_grad_enabled() and layer.training and layer.weight.requires_grad
-    return learns and input.device.type == "cpu" and _has_onednn()
+    return learns_on_cpu(layer, input) and _has_onednn()
 
 
 def _dtype(input: Tensor) -> torch.dtype:

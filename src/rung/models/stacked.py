@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rung.models.learning import learns_on_cpu
+
 # Maps less wide are put side by side: at 15 pixels it pays for some numbers of channels only.
 NARROW = 12
 # Columns that images side by side take together, at most.
@@ -36,12 +38,10 @@ class StackedConv2d(nn.Conv2d):
 
     def _learns_slowly(self, input: Tensor) -> bool:
         """Whether torch's own gradient leaves the matrix unit idle."""
-        if not (torch.is_grad_enabled() and self.training and self.weight.requires_grad):
-            return False
         if self.bias is not None or self.stride != (1, 1) or input.shape[3] >= NARROW:
             return False
         halved = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        return halved and input.device.type == "cpu" and has_matrix_unit()
+        return halved and learns_on_cpu(self, input) and has_matrix_unit()
 
 
 @cache

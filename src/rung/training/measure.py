@@ -84,7 +84,12 @@ def count(config: NetworkConfig, image_size: tuple[int, int], channels: int, cla
 
 @keeping_freed_memory()
 def measure_cost(
-    recipe: Recipe, dataset: Dataset, machine: Machine, seed: int, max_memory: float | None = None
+    recipe: Recipe,
+    dataset: Dataset,
+    machine: Machine,
+    seed: int,
+    max_memory: float | None = None,
+    forward: float | None = None,
 ) -> Cost:
     """Time real steps of a throw-away network on real batches, in about half a second.
 
@@ -93,6 +98,7 @@ def measure_cost(
 
     Args:
         max_memory: bytes that the process may use; the trial's batches are as small as that needs, or of eight.
+        forward: seconds of an image in a forward pass, where they are known; it is not timed then.
     """
     device = torch.device(machine.device)
     size = network_size(recipe.network, dataset)
@@ -128,7 +134,9 @@ def measure_cost(
         if time.perf_counter() - began < PATIENCE:
             timings.append(timed(first + 1))
     seconds = sum(timings) / len(timings)
-    # Few training images make small batches, whose images take longer each than the evaluation's.
-    sample = dataset.train.subset(np.resize(batches.positions(0), max(batches.batch_size, FORWARD_IMAGES)))
-    forward = fastest_seconds(lambda: predict(model, sample, precision=machine.precision), device, repeats=1)
-    return Cost(size, seconds / batches.batch_size, forward / len(sample), base_bytes, bytes_per_image)
+    if forward is None:
+        # Few training images make small batches, whose images take longer each than the evaluation's.
+        sample = dataset.train.subset(np.resize(batches.positions(0), max(batches.batch_size, FORWARD_IMAGES)))
+        work = lambda: predict(model, sample, precision=machine.precision)  # noqa: E731
+        forward = fastest_seconds(work, device, repeats=1) / len(sample)
+    return Cost(size, seconds / batches.batch_size, forward, base_bytes, bytes_per_image)

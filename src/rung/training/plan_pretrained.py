@@ -20,7 +20,7 @@ from rung.training.adjustments import Adjustments
 from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine, fastest_seconds
 from rung.training.frontier import FEWER, FEWEST, Frontier
-from rung.training.measure import Cost, measure_cost, network_size
+from rung.training.measure import measure_cost, network_size
 from rung.training.plan import (
     LONG,
     REPORT_SECONDS,
@@ -128,9 +128,11 @@ def plan_pretrained(
     augmentation, why = choose_augmentation(dataset, probe)
     possible = may_learn(learns, epochs, adjusted=bool(adjustments))
     costs = Costs(dataset, machine.precision, mirrored=augmentation.flip, folds=folds)
-    costs.forwards[TRIAL_SIDE] = _forward_seconds(dataset, machine, name, TRIAL_SIDE)
-    trials: dict[tuple[Learns, int], Cost] = {}
     scratch: float | None = None
+
+    def time_forward(side: int) -> None:
+        if side not in costs.forwards:
+            costs.forwards[side] = _forward_seconds(dataset, machine, name, side)
 
     def recipe_of(way: Way) -> Recipe:
         recipe = _recipe(PretrainedConfig(name, way.side, way.learns), images, augmentation, way.views)
@@ -141,6 +143,7 @@ def plan_pretrained(
         known = ((error, way) for error, way in fitting if tries or costs.measures(way))
         return min(known, key=lambda one: one[0], default=(1.0, None))
 
+    time_forward(TRIAL_SIDE)
     tries = FEW_TRIALS if seconds is not None and seconds < LONG else MOST_TRIALS
     while True:
         error, way = choose()
@@ -154,17 +157,16 @@ def plan_pretrained(
             break
         # A guess has chosen it, and the choice may be another one when it is measured.
         tries -= 1
-        if way.side not in costs.forwards:
-            costs.forwards[way.side] = _forward_seconds(dataset, machine, name, way.side)
+        time_forward(way.side)
         if way.learns != "head":
-            what = way.learns, way.side
-            trials[what] = measure_cost(recipe_of(way), dataset, machine, seed, max_memory)
-            costs.steps[what] = trials[what].step
+            costs.steps[way.learns, way.side] = measure_cost(
+                recipe_of(way), dataset, machine, seed, max_memory, costs.forwards[way.side]
+            )
     if way is None:
         # A head on all of many images takes longer than one on a part, and a few steps.
         cheapest: Learns = "upper" if len(possible) > 1 and images > STARTING_IMAGES else possible[0]
         way = Way(min(table.sides), 1, cheapest)
-        costs.forwards[way.side] = _forward_seconds(dataset, machine, name, way.side)
+        time_forward(way.side)
     recipe = recipe_of(way)
     passed = time.monotonic() - began
     timed: dict[str, Any] = {
@@ -179,18 +181,18 @@ def plan_pretrained(
     }
     if recipe.fits_a_head:
         plan = _head_plan(recipe, dataset, machine, costs, way, **timed)
-        return plan if name != LITE0 else _with_forecast(plan, way, dataset, probe)
-    known = trials.get((way.learns, way.side))
-    given: dict[str, Any] = {"epochs": epochs, "max_memory": max_memory, "seed": seed, "known": known}
-    plan = _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
-    return plan if name != LITE0 or adjustments else _with_forecast(plan, way, dataset, probe)
+    else:
+        given = {"epochs": epochs, "max_memory": max_memory, "seed": seed}
+        plan = _tuning_plan(recipe, dataset, machine, costs, way, **given, **timed)
+    usual = recipe.fits_a_head or not adjustments
+    return _with_forecast(plan, way, dataset, probe) if name == LITE0 and usual else plan
 
 
 def _with_forecast(plan: Plan, way: Way, dataset: Dataset, probe: Probe) -> Plan:
     """The plan with the accuracy to expect, which the tables know of one network and its usual recipe."""
     frontier, table, images = Frontier.load(), Table.load(), len(dataset.train)
-    few, fewest = (1 - table.error(way, images, share * plan.epochs) for share in (FEWER, FEWEST))
-    expected, interval = frontier.forecast(few, math.hypot(table.scatter, few - fewest), dataset, probe)
+    likely, slower = (1 - table.error(way, images, share * plan.epochs) for share in (FEWER, FEWEST))
+    expected, interval = frontier.forecast(likely, math.hypot(table.scatter, likely - slower), dataset, probe)
     return replace(
         plan,
         expected_accuracy=expected,
@@ -215,13 +217,14 @@ def _recipe(config: PretrainedConfig, images: int, augmentation: Augmentation, v
 def _tuning_plan(
     recipe: Recipe, dataset: Dataset, machine: Machine, costs: Costs, way: Way, *, seconds: float | None, **given: Any
 ) -> Plan:
-    """The plan of a fine-tuning, its steps timed; what is ``given`` goes to :func:`plan_recipe`."""
+    """The plan of a fine-tuning with as many steps as fit; what is ``given`` goes to :func:`plan_recipe`."""
     beginning = costs.head(way.side, tuned=True)
     plan = plan_recipe(
         recipe,
         dataset,
         machine,
         seconds=None if seconds is None else seconds - beginning,
+        known=costs.steps.get((way.learns, way.side)),
         evaluation=costs.evaluation(way.side, way.views),
         **given,
     )

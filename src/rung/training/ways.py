@@ -14,6 +14,7 @@ from rung.models.pretrained import Learns
 from rung.training.beginning import STARTING_IMAGES
 from rung.training.device import Machine
 from rung.training.head import CHOOSING
+from rung.training.measure import Cost
 from rung.training.plan import JUDGING_SECONDS, evaluation_seconds
 
 TABLE = "pretrained.json"
@@ -163,13 +164,13 @@ class Costs:
 
     Attributes:
         forwards: seconds of an image in a forward pass, by pixels a side; at least one must be measured before asking.
-        steps: seconds of an image in a training step, by what learns and pixels a side.
+        steps: what training costs, by what learns and pixels a side.
     """
 
     def __init__(self, dataset: Dataset, precision: str, *, mirrored: bool, folds: int | None) -> None:
         self.dataset, self.mirrored = dataset, mirrored
         self.forwards: dict[int, float] = {}
-        self.steps: dict[tuple[Learns, int], float] = {}
+        self.steps: dict[tuple[Learns, int], Cost] = {}
         self._passes, self._folds = STEP_PASSES[precision], folds
 
     def measures(self, way: Way) -> bool:
@@ -186,7 +187,7 @@ class Costs:
         if not self.steps:
             return self._guess(learns, side)
         nearest = min(self.steps, key=lambda measured: (measured[0] != learns, abs(measured[1] - side)))
-        return self.steps[nearest] * self._guess(learns, side) / self._guess(*nearest)
+        return self.steps[nearest].step * self._guess(learns, side) / self._guess(*nearest)
 
     def _guess(self, learns: Learns, side: int) -> float:
         growth = FIXED + (1 - FIXED) * (side / TRIAL_SIDE) ** 2
