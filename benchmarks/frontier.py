@@ -1,6 +1,7 @@
 """Measure the planner's tables: accuracy of each network after so many epochs, on a validation split.
 
     python benchmarks/frontier.py run cifar10          # trains what is missing, one line of results a training
+    python benchmarks/frontier.py run cifar10 --images 1500       # a smaller grid on fewer training images
     python benchmarks/frontier.py write cifar10        # smooths the results and writes the planner's tables
 
 The test split is never read. Results are appended to ``benchmarks/results/frontier-DATA.jsonl``; a run that
@@ -22,15 +23,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.optimize import least_squares
 
 from rung.data import find_source, materialise
 from rung.data.batches import Augmentation
 from rung.data.dataset import Dataset
 from rung.data.probe import probe
+from rung.models import network_config
 from rung.models.classifier import predict
 from rung.models.fast import FastConfig
 from rung.training.clocks import StepClock
 from rung.training.device import choose_device, measure_machine, set_threads
+from rung.training.frontier import Frontier
 from rung.training.loop import TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.plan import choose_batch_size, choose_filter_rate
@@ -63,6 +67,11 @@ OTHERS: list[tuple[FastConfig, tuple[float, ...]]] = [
     (FastConfig(stages=((16, 16), (32, 32), (64, 64))), (0.25, 0.5, 1, 2, 4)),
     (coarse((128, 128), (256, 256)), (1,)),
 ]
+
+# Of fewer images, after as many of them as so many passes over all show.
+FEWER = [config for config, _ in (GRID[0], GRID[1], GRID[3], GRID[5], GRID[6])]
+PASSES = (0.5, 1.0, 2.0, 4.0, 8.0)
+ALL = 45_000
 
 # Those of the written curves.
 EPOCHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -154,8 +163,10 @@ def halves(config: FastConfig) -> float:
 def run(arguments: argparse.Namespace) -> None:
     dataset = load(arguments.data, arguments.images)
     flip = probe(dataset.train, len(dataset.classes), 0).mirroring_is_safe
+    whole = [(config, epochs) for config, counts in GRID + OTHERS for epochs in counts]
+    fewer = [(config, passes * ALL / len(dataset.train)) for config in FEWER for passes in PASSES]
     grid = sorted(
-        ((config, epochs) for config, counts in GRID + OTHERS for epochs in counts),
+        whole if arguments.images is None else fewer,
         key=lambda item: network_size(item[0], dataset).multiply_adds * item[1],
     )
     for seed in range(arguments.seeds):
@@ -221,6 +232,7 @@ def write(arguments: argparse.Namespace) -> None:
                 "network": {"name": config.name, **asdict(config)},
                 "epochs": near,
                 "errors": [round(float(error), 5) for error in np.minimum.accumulate(smoothed)],
+                "few_images_odds": 1.0,
             }
         )
     table = {
@@ -232,10 +244,41 @@ def write(arguments: argparse.Namespace) -> None:
             for views in ("1", "2", "6")
         },
         "scatter": round(float(np.std(residuals, ddof=len(coefficients))), 5),
+        "few_images": {"power": 0.5, "sharpness": 6.0},
         "curves": curves,
     }
+    fit_few_images(table, [entry for entry in done(arguments.path) if entry["images"] is not None], dataset)
     TABLE.write_text(json.dumps(table, indent=1) + "\n")
     print(json.dumps(table, indent=1))
+
+
+def fit_few_images(table: dict[str, Any], entries: list[dict[str, Any]], dataset: Dataset) -> None:
+    """Fit what fewer images leave to the trainings on them, and put it into the table.
+
+    The odds of that error are a power of the images and one of the network's multiply-adds.
+    """
+    sizes = [
+        math.log(network_size(network_config(curve["network"]), dataset).multiply_adds) for curve in table["curves"]
+    ]
+    errors = np.array([1 - entry["accuracy"]["2"] for entry in entries])
+
+    def fill(odds: float, shrinking: float, power: float, sharpness: float) -> Frontier:
+        for curve, size in zip(table["curves"], sizes, strict=True):
+            curve["few_images_odds"] = math.exp(odds - shrinking * (size - sizes[0]))
+        table["few_images"] = {"power": power, "sharpness": sharpness}
+        return Frontier.of(table)
+
+    def forecasts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        frontier = fill(*values.tolist())
+        found = [
+            frontier.accuracy(network_config(entry["recipe"]["network"]), entry["epochs"], entry["images"])
+            for entry in entries
+        ]
+        return 1 - np.array(found)
+
+    fitted = least_squares(lambda values: np.log(forecasts(values) / errors), [-0.5, 0.05, 0.5, 6.0], diff_step=1e-3)
+    off = forecasts(np.round(fitted.x, 3)) - errors
+    print(f"fewer images: {100 * np.sqrt(np.mean(off**2)):.2f} points around {len(entries)} trainings")
 
 
 def main() -> None:

@@ -96,8 +96,25 @@ CASES = (
     Case("animals", 2000, 30, draws=2),
     Case("patches", 20, 25, draws=2),
     Case("patches", 150, 30, draws=2),
+    Case("cifar10", 100, 30, draws=2),
+    Case("cifar10", 700, 30, draws=2),
+    Case("cifar10", 2500, 30, draws=2),
+    Case("cifar10", 4500, 35, draws=2),
+    Case("cats and dogs", 50, 25, draws=2),
+    Case("cats and dogs", 2000, 35, draws=2),
+    Case("animals", 80, 25, draws=2),
+    Case("animals", 1200, 30, draws=2),
+    Case("vehicles", 100, 25, draws=2),
+    Case("vehicles", 1000, 30, draws=2),
+    Case("patches", 40, 25, draws=2),
+    Case("patches", 120, 35, draws=2),
 )
-CLASSES = {"cats and dogs": (3, 5), "animals": (2, 3, 4, 5, 6, 7), "cifar10": tuple(range(10))}
+CLASSES = {
+    "cats and dogs": (3, 5),
+    "animals": (2, 3, 4, 5, 6, 7),
+    "vehicles": (0, 1, 8, 9),
+    "cifar10": tuple(range(10)),
+}
 
 
 def write(case: Case, drawn: int, folder: Path) -> Path:

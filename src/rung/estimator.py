@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, Self
 
@@ -148,7 +149,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             if settings.budget is None:
                 clock = StepClock(total_steps(dataset, recipe, plan.epochs))
             else:
-                clock = TimeClock(started + settings.budget, plan.expected_seconds["evaluation"] + _AFTER)
+                after = plan.expected_seconds["evaluation"] + _AFTER
+                ends_early = (plan.budget or math.inf) < 0.98 * settings.budget
+                clock = TimeClock(started + settings.budget, after, steps=plan.steps if ends_early else math.inf)
             train(
                 state,
                 dataset,

@@ -51,7 +51,8 @@ def test_late_as_it_is_a_head_learns_from_all_images_where_that_is_soon_done(
     state = TrainingState(Classifier(network, *network.normalisation()), Optimizers(network, recipe))
     seen = []
     monkeypatch.setattr(beginning, "fit_head", lambda features, *given: seen.append(len(features)) or _head(features))
-    start_from_features(state, dataset, recipe, LateClock(), seed=0, precision="float32", observer=DisplayObserver())
+    given = {"validation": dataset.val, "seed": 0, "precision": "float32", "observer": DisplayObserver()}
+    start_from_features(state, dataset, recipe, LateClock(), **given)
     assert seen == [learnt]
 
 

@@ -91,6 +91,28 @@ def test_a_resumed_training_goes_on_where_it_was(fake: FakeTime) -> None:
     assert clock.seconds_left(0, 1.0) == 0
 
 
+def test_what_comes_before_the_steps_is_not_in_the_schedule(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 12, reserved=2)
+    fake.now += 4
+    clock.begin(4.0)
+    assert clock.progress(0) == 0
+    fake.now += 3
+    assert clock.progress(1) == pytest.approx(0.5)
+    assert clock.seconds_left(1, 1.0) == pytest.approx(3)
+    StepClock(4).begin(4.0)
+
+
+def test_steps_end_a_training_that_has_time_left(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 12, reserved=2, steps=4)
+    fake.now += 1
+    assert clock.progress(2) == pytest.approx(0.5)
+    assert clock.seconds_left(2, 0.5) == pytest.approx(1)
+    fake.now += 8
+    assert clock.progress(2) == pytest.approx(0.9)
+    assert clock.seconds_left(2, 5.0) == pytest.approx(1)
+    assert clock.progress(4) == 1
+
+
 @pytest.mark.parametrize("reserved", [5.0, 50.0])
 def test_no_time_at_all_is_the_end(fake: FakeTime, reserved: float) -> None:
     clock = TimeClock(deadline=fake.now + 5, reserved=reserved)

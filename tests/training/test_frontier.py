@@ -9,7 +9,7 @@ import pytest
 from rung.data.dataset import Dataset, Split
 from rung.data.probe import Probe
 from rung.models.fast import FastConfig
-from rung.training.frontier import Frontier
+from rung.training.frontier import FewImages, Frontier
 
 SMALL, LARGE = FastConfig(stages=((8,),)), FastConfig(stages=((64,),))
 CURVES = {SMALL: ((1.0, 4.0), (0.4, 0.2)), LARGE: ((2.0, 8.0), (0.3, 0.1))}
@@ -17,7 +17,8 @@ CURVES = {SMALL: ((1.0, 4.0), (0.4, 0.2)), LARGE: ((2.0, 8.0), (0.3, 0.1))}
 
 @pytest.fixture
 def frontier() -> Frontier:
-    return Frontier(images=1000, probe_accuracy=0.3, curves=CURVES, views={1: 1.04, 2: 1.0, 6: 0.99}, scatter=0.01)
+    few = FewImages(odds={SMALL: 0.3, LARGE: 0.2}, power=0.5, sharpness=4.0)
+    return Frontier(1000, probe_accuracy=0.3, curves=CURVES, few=few, views={1: 1.04, 2: 1.0, 6: 0.99}, scatter=0.01)
 
 
 def familiar_dataset(count: int = 1000) -> Dataset:
@@ -58,8 +59,41 @@ def test_measured_points_are_met_and_between_them_logarithms_are_straight(fronti
     assert frontier.accuracy(SMALL, 16, 1000) == pytest.approx(1 - 0.2 * 0.5**0.5)
 
 
-def test_passes_count_not_epochs(frontier: Frontier) -> None:
-    assert frontier.accuracy(SMALL, 10, 100) == pytest.approx(frontier.accuracy(SMALL, 1, 1000))
+def test_more_images_than_were_measured_count_by_how_often_they_are_shown(frontier: Frontier) -> None:
+    assert frontier.accuracy(SMALL, 1, 4000) == pytest.approx(frontier.accuracy(SMALL, 4, 1000))
+
+
+def test_fewer_images_leave_errors_that_no_pass_removes(frontier: Frontier) -> None:
+    left = frontier.few.error(SMALL, 100)
+    assert left == pytest.approx(0.3 * 10**0.5 / (1 + 0.3 * 10**0.5 / 0.9))
+    shown = [1 - frontier.accuracy(SMALL, 10 * passes, 100) for passes in (0.5, 1, 4, 1e6)]
+    assert shown == sorted(shown, reverse=True) and shown[-1] == pytest.approx(left, abs=0.01)
+    # Both together are more than either, and where one is far larger it is nearly all.
+    assert shown[1] > max(0.4, left)
+    assert 1 - frontier.accuracy(SMALL, 1e4, 100) < 1.05 * left
+    assert frontier.few.error(LARGE, 100) < left < frontier.few.error(SMALL, 10) < 0.9
+
+
+def test_the_least_error_is_the_best_networks(frontier: Frontier) -> None:
+    assert frontier.least_error(1000) == pytest.approx(0.99 * 0.1)
+    assert [frontier.least_error(count) for count in (10, 100, 1000)] == sorted(
+        (frontier.least_error(count) for count in (10, 100, 1000)), reverse=True
+    )
+
+
+def test_trainings_on_fewer_images_end_where_the_package_says() -> None:
+    """Validation errors of 64-256-256 and of the smallest network on 500 to 15,000 images (benchmarks/frontier.py)."""
+    frontier = Frontier.load()
+    largest, smallest = frontier.networks[-2], frontier.networks[0]
+    for images, passes, network, error in (
+        (1500, 0.5, largest, 0.315),
+        (5000, 4, largest, 0.191),
+        (15_000, 4, largest, 0.142),
+        (500, 4, smallest, 0.471),
+        (5000, 8, smallest, 0.259),
+    ):
+        epochs = passes * frontier.images / images
+        assert 1 - frontier.accuracy(network, epochs, images) == pytest.approx(error, abs=0.025)
 
 
 def test_a_network_of_another_stem_or_another_body_has_a_forecast(frontier: Frontier) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,13 @@ from rung.data.dataset import Dataset, Split
 from rung.data.probe import Probe
 from rung.errors import UsageError
 from rung.models.pretrained import PretrainedConfig
+from rung.training import choosing, ways
 from rung.training import plan_pretrained as planning
-from rung.training import ways
 from rung.training.adjustments import Adjustments
 from rung.training.device import Machine
 from rung.training.measure import Cost, NetworkSize
+from rung.training.plan import choose_augmentation
+from rung.training.recipe import Recipe
 from rung.training.ways import Table
 
 MACHINE = Machine("cpu", "a processor", 2, "float32", 100.0)
@@ -36,8 +39,8 @@ def _dataset(images: int, side: int = 32, channels: int = 3, test: int = 100) ->
 @pytest.fixture(autouse=True)
 def _speed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "is_installed", lambda: True)
-    monkeypatch.setattr(planning, "_forward_seconds", lambda dataset, machine, name, side: (side / 96) ** 2 / 1000)
-    monkeypatch.setattr(planning, "_scratch_error", lambda *given: 0.19)
+    monkeypatch.setattr(choosing, "_forward_seconds", lambda dataset, machine, name, side: (side / 96) ** 2 / 1000)
+    monkeypatch.setattr(choosing, "_scratch_error", lambda *given: 0.19)
     _steps_take(monkeypatch, {"upper": 4.1, "all": 6.3})
 
 
@@ -54,7 +57,7 @@ def _steps_take(monkeypatch: pytest.MonkeyPatch, passes: dict[str, float]) -> li
         step = passes[recipe.network.learns] * (0.4 + 0.6 * (recipe.network.side / 96) ** 2) / 1000
         return _cost(step)
 
-    monkeypatch.setattr(planning, "measure_cost", measured)
+    monkeypatch.setattr(choosing, "measure_cost", measured)
     return tried
 
 
@@ -147,12 +150,12 @@ def test_steps_are_measured_before_they_are_planned(monkeypatch: pytest.MonkeyPa
     plan = _plan(_dataset(2000), seconds=60.0)
     assert plan.recipe.network.learns == "upper"
     assert plan.recipe.network in tried and asked["known"].step > 0
-    assert len(tried) == len(set(tried)) <= planning.MOST_TRIALS
+    assert len(tried) == len(set(tried)) <= choosing.MOST_TRIALS
 
 
 def test_where_no_more_may_be_tried_a_measured_way_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     _without_trials(monkeypatch)
-    monkeypatch.setattr(planning, "FEW_TRIALS", 1)
+    monkeypatch.setattr(choosing, "FEW_TRIALS", 1)
     tried = _steps_take(monkeypatch, {"upper": 30.0, "all": 60.0})
     plan = _plan(_dataset(2000), "always", seconds=50.0)
     assert len(tried) == 1
@@ -170,7 +173,7 @@ def test_quick_steps_are_worth_more_pixels(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_not_measured_is_expected_from_what_is() -> None:
-    costs = ways.Costs(_dataset(100), "float32", mirrored=True, folds=None)
+    costs = ways.WayCosts(_dataset(100), MACHINE, mirrored=True, folds=None)
     costs.forwards[96] = 0.001
     assert costs.each(192) == pytest.approx(0.004)
     guessed = costs.step("upper", 96)
@@ -225,9 +228,12 @@ def test_changes_of_the_recipe_are_for_fine_tuning(monkeypatch: pytest.MonkeyPat
 
 
 def test_folds_judge_heads_and_so_the_head_alone_learns() -> None:
-    plan = _plan(_dataset(2000), seconds=300.0, folds=5)
+    plan = _plan(_dataset(2000), "always", seconds=300.0, folds=5)
     assert plan.recipe.network.learns == "head"
-    assert plan.expected_seconds["evaluation"] > _plan(_dataset(2000), learns="head").expected_seconds["evaluation"]
+    assert (
+        plan.expected_seconds["evaluation"]
+        > _plan(_dataset(2000), "always", learns="head").expected_seconds["evaluation"]
+    )
 
 
 def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
@@ -242,12 +248,13 @@ def test_the_error_falls_from_the_heads_to_the_tables_end() -> None:
 
 def test_no_fine_tuning_is_planned_that_would_end_before_it_has_gained() -> None:
     table, dataset = Table.load(), _dataset(60_000, test=5000)
-    costs = ways.Costs(dataset, "float32", mirrored=True, folds=None)
+    costs = ways.WayCosts(dataset, MACHINE, mirrored=True, folds=None)
     costs.forwards[96] = 0.001
-    least = costs.evaluation(64, 1) + costs.head(64, tuned=True)
-    gaining = least + ways.MOST_SEEN / 60_000 * costs.epoch(64, "upper")
-    assert list(ways.ways(table, costs, gaining - 0.1, None, ("upper", "all"))) == []
-    assert [way.learns for _, way in ways.ways(table, costs, gaining + 0.1, None, ("upper", "all"))] == ["upper"]
+    steps = ways.MOST_SEEN / 60_000 * costs.epoch(64, "upper")
+    # How many images it begins with depends on the time.
+    short, enough = (costs.evaluation(64, 1) + costs.start(64, left) + steps for left in (0.0, math.inf))
+    assert list(ways.ways(table, costs, short - 0.1, None, ("upper", "all"))) == []
+    assert {way.learns for _, way in ways.ways(table, costs, enough + 0.1, None, ("upper", "all"))} == {"upper"}
 
 
 def test_the_plan_says_what_to_expect(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,6 +269,29 @@ def test_the_plan_says_what_to_expect(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0.6 < other.expected_accuracy < 1
     low, high = other.expected_accuracy_interval
     assert high - low > 0.3 and "forecast is wide" in other.reasons[-1]
+
+
+def test_a_gpu_fine_tunes_many_images_in_larger_batches() -> None:
+    def recipe(images: int, device: str) -> Recipe:
+        machine = replace(MACHINE, device=device)
+        augmentation, _ = choose_augmentation(_dataset(images), SAFE)
+        given = (None, None, 60.0, 0.5, None, 0, 0.0)
+        task = choosing.Task(_dataset(images), SAFE, machine, "efficientnet-lite0", augmentation, *given)
+        return task.recipe(ways.Way(96, 1, "all"))
+
+    usual, large = recipe(6000, "cpu"), recipe(6000, "cuda")
+    assert (usual.batch_size, large.batch_size) == (choosing.BATCH, choosing.GPU_BATCH)
+    assert large.adam_rate == pytest.approx(usual.adam_rate * 8**0.5)
+    assert recipe(5000, "cuda") == recipe(5000, "cpu") == usual
+    assert recipe(20, "cpu").batch_size == 10
+
+
+def test_no_further_way_is_timed_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    tried = _steps_take(monkeypatch, {"upper": 30.0, "all": 60.0})
+    monkeypatch.setattr(choosing, "TRIALS_SHARE", 0.0)
+    _plan(_dataset(2000), "always", seconds=300.0)
+    assert len(tried) == 1
 
 
 def test_no_table_knows_a_changed_recipe(monkeypatch: pytest.MonkeyPatch) -> None:

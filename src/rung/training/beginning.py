@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from rung.data.dataset import Dataset
+from rung.data.dataset import Dataset, Split
 from rung.models.classifier import predict
 from rung.models.pretrained import PretrainedNetwork
 from rung.runs import Epoch
@@ -20,8 +20,9 @@ from rung.training.head import fit_head
 from rung.training.loop import Observer, TrainingState
 from rung.training.recipe import Recipe
 
-# Share of the time for training after which no more features are computed: the head is still to be fitted.
-FEATURES_SHARE = 0.9
+# Share of the time for training after which no more features are computed: the head is still to be fitted. Where it is
+# to be fine-tuned, a head on fewer images is as good a start, and the time is for the steps.
+FEATURES_SHARE, STARTING_SHARE = 0.9, 0.15
 # Seconds of features that are computed in any case: where all images are so few, a head on half of them knows half.
 WORTH_WAITING = 1.0
 # Images of the training split on which a head is fitted that is to be fine-tuned: it is only where that starts.
@@ -34,6 +35,7 @@ def start_from_features(
     recipe: Recipe,
     clock: Clock,
     *,
+    validation: Split,
     seed: int,
     precision: str,
     observer: Observer,
@@ -46,6 +48,7 @@ def start_from_features(
     knows nothing (Kumar et al. 2022, arXiv:2202.10054).
 
     Args:
+        validation: the images that the row's validation figures are measured on.
         state, dataset, recipe, clock, seed, precision, observer, stop: see :func:`rung.training.session.train`.
     """
     model = state.model
@@ -71,7 +74,7 @@ def start_from_features(
 
     def enough() -> bool:
         left = (images - computed) * (time.monotonic() - started) / max(computed, 1)
-        return stop() or (clock.progress(0) > FEATURES_SHARE and left > WORTH_WAITING)
+        return stop() or (clock.progress(0) > (FEATURES_SHARE if whole else STARTING_SHARE) and left > WORTH_WAITING)
 
     features = features_of(model, split, precision, mirrored=mirrored, stop=enough, progress=show)
     head = fit_head(features, len(dataset.classes), network.widths, seed)
@@ -82,8 +85,8 @@ def start_from_features(
         logits = head.logits(features.to_predict())
         train_loss = float(F.cross_entropy(logits, features.labels))
         train_accuracy = float((logits.argmax(1) == features.labels).float().mean())
-    on_val = torch.from_numpy(predict(model, dataset.val, precision=precision, views=1))
-    labels = torch.from_numpy(dataset.val.labels)
+    on_val = torch.from_numpy(predict(model, validation, precision=precision, views=1))
+    labels = torch.from_numpy(validation.labels)
     accuracy = float((on_val.argmax(1) == labels).float().mean())
     state.loss, state.accuracy = train_loss, train_accuracy
     state.step = 1 if whole else 0
@@ -100,5 +103,6 @@ def start_from_features(
             images_per_second=len(features) / state.seconds if whole else math.nan,
         )
     )
+    state.seconds = time.monotonic() - started
     state.keep_if_best(accuracy)
     observer.row(state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -17,6 +18,10 @@ class Clock(Protocol):
         ...
 
     def seconds_left(self, step: int, seconds_per_step: float) -> float: ...
+
+    def begin(self, seconds: float) -> None:
+        """Say that the training's first ``seconds`` went into something that no schedule counts."""
+        ...
 
     def reserve(self, seconds: float) -> None:
         """Say how long everything after the training will take."""
@@ -35,6 +40,9 @@ class StepClock:
     def seconds_left(self, step: int, seconds_per_step: float) -> float:
         return (self.steps - step) * seconds_per_step
 
+    def begin(self, seconds: float) -> None:
+        """Steps are what the schedule counts, and those were none."""
+
     def reserve(self, seconds: float) -> None:
         """Steps are fixed, whatever comes after them."""
 
@@ -49,11 +57,12 @@ class TimeClock:
         deadline: on :func:`time.monotonic`'s clock, in seconds.
         reserved: seconds before the deadline that the training must leave.
         used: seconds of training that earlier parts of a resumed run have had.
+        steps: after which it ends in any case.
     """
 
-    def __init__(self, deadline: float, reserved: float, used: float = 0.0) -> None:
+    def __init__(self, deadline: float, reserved: float, used: float = 0.0, steps: float = math.inf) -> None:
         self.start = time.monotonic() - used
-        self.deadline = deadline
+        self.deadline, self.steps = deadline, steps
         self.reserved = reserved
         self._asked = time.monotonic()
         self._longest = 0.0
@@ -69,10 +78,16 @@ class TimeClock:
         else:
             self._longest = max(self._longest, gap)
         total = self.deadline - self.reserved - self.start
-        return (now - self.start) / total if total > 0 else 1.0
+        return max((now - self.start) / total, step / self.steps) if total > 0 else 1.0
 
     def seconds_left(self, step: int, seconds_per_step: float) -> float:
-        return max(0.0, self.deadline - self.reserved - time.monotonic())
+        left = self.deadline - self.reserved - time.monotonic()
+        # No time times infinitely many steps is not a number.
+        of_steps = math.inf if math.isinf(self.steps) else (self.steps - step) * seconds_per_step
+        return max(0.0, min(left, of_steps))
+
+    def begin(self, seconds: float) -> None:
+        self.start += seconds
 
     def reserve(self, seconds: float) -> None:
         self.reserved = seconds

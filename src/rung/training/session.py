@@ -160,14 +160,24 @@ def train(
         observer: told about every step and row.
         stop: asked before each step; True ends the training early.
     """
+    rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
     if isinstance(recipe.network, PretrainedConfig):
         if not state.history:
             start_from_features(
-                state, dataset, recipe, clock, seed=seed, precision=precision, observer=observer, stop=stop
+                state,
+                dataset,
+                recipe,
+                clock,
+                validation=dataset.val if recipe.fits_a_head else rows.validation,
+                seed=seed,
+                precision=precision,
+                observer=observer,
+                stop=stop,
             )
         if recipe.fits_a_head:
             return
-    rows = choose_rows(dataset, recipe.batch_size, total_steps(dataset, recipe, epochs), seconds)
+        # Warm-up and decay are for the steps that follow: they would begin in their middle.
+        clock.begin(state.history[0].seconds)
     pace = None
     with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
         if seconds is not None and state.model.mean.device.type == "cpu":

@@ -11,8 +11,9 @@ from importlib.resources import files
 
 from rung.data.dataset import Dataset
 from rung.models.pretrained import Learns
-from rung.training.beginning import STARTING_IMAGES
+from rung.training.beginning import STARTING_IMAGES, STARTING_SHARE, WORTH_WAITING
 from rung.training.device import Machine
+from rung.training.frontier import Frontier
 from rung.training.head import CHOOSING
 from rung.training.measure import Cost
 from rung.training.plan import JUDGING_SECONDS, evaluation_seconds
@@ -22,16 +23,20 @@ TABLE = "pretrained.json"
 # Pixels a side at which the speed is measured first.
 TRIAL_SIDE = 96
 # What a training step is expected to cost there, in forward passes: by precision and by what learns, until it is
-# measured. Share of it that does not grow with the pixels: weights' gradients, optimizer, hundreds of small operations.
+# measured: the least that was seen in bfloat16, because what is not hoped for is not measured. Share of it that does
+# not grow with the pixels: weights' gradients, optimizer, hundreds of small operations.
 STEP_PASSES: dict[str, dict[Learns, float]] = {
     "float32": {"upper": 4.1, "all": 6.3},
-    "bfloat16": {"upper": 2.7, "all": 3.9},
+    "bfloat16": {"upper": 1.7, "all": 2.5},
 }
 FIXED = 0.4
 # Multiply-adds of EfficientNet-Lite0 at 64 pixels a side, and the share of a machine's rate that it reaches at best.
 LEAST_MULTIPLY_ADDS, BEST_SHARE = 32.4e6, 0.65
-# How much slower a whole evaluation is than the fastest trial; engines are started in it, too.
-SUSTAINED = 1.15
+# The rate of the cores on which fitting heads was timed, see :meth:`WayCosts.fit`.
+SLOW_GFLOPS = 110.0
+# How much slower a whole evaluation is than the fastest trial; engines are started in it, too. And seconds that a GPU
+# needs beyond that: 2.2 to 2.8 on an H100, for images in batches of other sizes than the trial's.
+SUSTAINED, GPU_SECONDS = 1.15, 2.7
 # Epochs of fine-tuning beyond which no further gain is expected: 8 over 90 images led to 63.8 % of validation images,
 # 24 to 62.6 % (benchmarks/2026-11-26.md).
 MOST_EPOCHS = 12.0
@@ -55,7 +60,6 @@ class Table:
     Attributes:
         images: of the training split, rising.
         head: error of a head on features of images at 160 pixels, two views.
-        scratch: error of a training from scratch with all the time that it can use.
         sides: by pixels a side, what the head's error is multiplied by; rising.
         one_view: what it is multiplied by without mirrored views.
         tuned: what fine-tuning of the upper part, or of all, leaves in the end of the error that a head on as many
@@ -69,7 +73,6 @@ class Table:
 
     images: tuple[int, ...]
     head: tuple[float, ...]
-    scratch: tuple[float, ...]
     sides: dict[int, float]
     one_view: float
     tuned: dict[Learns, dict[int, tuple[float, ...]]]
@@ -86,7 +89,6 @@ class Table:
         return cls(
             images=tuple(table["images"]),
             head=tuple(table["head"]),
-            scratch=tuple(table["scratch"]),
             sides={int(side): share for side, share in table["sides"].items()},
             one_view=table["one_view"],
             tuned={
@@ -141,7 +143,7 @@ class Table:
 
     def may_be_better(self, images: int) -> bool:
         """Whether some way ends below a training from scratch, if both have all the time that they can use."""
-        return self.least_error(images) <= self.at(self.scratch, images)
+        return self.least_error(images) <= Frontier.load().least_error(images)
 
 
 def may_learn(learns: Learns | None, epochs: float | None, *, adjusted: bool) -> tuple[Learns, ...]:
@@ -153,12 +155,12 @@ def may_learn(learns: Learns | None, epochs: float | None, *, adjusted: bool) ->
     return ("upper", "all") if adjusted else ("head", "upper", "all")
 
 
-class Costs:
+class WayCosts:
     """What the parts of a training cost here: measured for some ways, and for the others expected from those.
 
     Args:
         dataset: the images.
-        precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
+        machine: the computer.
         mirrored: whether features are computed of both sides of an image.
         folds: of a cross-validation that is to follow.
 
@@ -167,11 +169,11 @@ class Costs:
         steps: what training costs, by what learns and pixels a side.
     """
 
-    def __init__(self, dataset: Dataset, precision: str, *, mirrored: bool, folds: int | None) -> None:
+    def __init__(self, dataset: Dataset, machine: Machine, *, mirrored: bool, folds: int | None) -> None:
         self.dataset, self.mirrored = dataset, mirrored
         self.forwards: dict[int, float] = {}
         self.steps: dict[tuple[Learns, int], Cost] = {}
-        self._passes, self._folds = STEP_PASSES[precision], folds
+        self._passes, self._machine, self._folds = STEP_PASSES[machine.precision], machine, folds
 
     def measures(self, way: Way) -> bool:
         """Whether everything about that way is measured."""
@@ -193,11 +195,26 @@ class Costs:
         growth = FIXED + (1 - FIXED) * (side / TRIAL_SIDE) ** 2
         return self._passes[learns] * growth * self.each(TRIAL_SIDE)
 
-    def head(self, side: int, *, tuned: bool) -> float:
-        """A head on the features of the training images; before fine-tuning, on as many as that begins with."""
-        images = min(len(self.dataset.train), STARTING_IMAGES) if tuned else len(self.dataset.train)
-        sides = 2 if self.mirrored and not tuned else 1
-        return images * sides * self.each(side) + head_seconds(images, len(self.dataset.classes))
+    def head(self, side: int) -> float:
+        """A head on the features of the training images."""
+        images = len(self.dataset.train)
+        return images * (1 + self.mirrored) * self.each(side) + self.fit(images)
+
+    def start(self, side: int, left: float) -> float:
+        """The head that fine-tuning begins with, on fewer images where ``left`` seconds for it all are short."""
+        most = min(len(self.dataset.train), STARTING_IMAGES)
+        images = int(min(most, (STARTING_SHARE * left + WORTH_WAITING) / self.each(side)))
+        return images * self.each(side) + self.fit(images)
+
+    def fit(self, images: int) -> float:
+        """A head on features that are there, by :func:`rung.training.head.fit_head`.
+
+        Two slow cores took four times as long as two that reach four times their rate, for 90 to 4,000 images.
+        """
+        slowness = min(1.5, max(0.25, SLOW_GFLOPS / self._machine.gflops))
+        return slowness * (
+            1.5 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, len(self.dataset.classes) / 10)
+        )
 
     def epoch(self, side: int, learns: Learns) -> float:
         """One pass of fine-tuning."""
@@ -206,19 +223,16 @@ class Costs:
     def evaluation(self, side: int, views: int) -> float:
         """Everything after the training, but for the report."""
         seconds = JUDGING_SECONDS + SUSTAINED * evaluation_seconds(self.dataset, views, self.each(side))
+        seconds += GPU_SECONDS if self._machine.device == "cuda" else 0.0
         if self._folds is None:
             return seconds
-        everything, classes = sum(map(len, self.dataset.splits)), len(self.dataset.classes)
+        everything = sum(map(len, self.dataset.splits))
         # Each part is answered by a head of its own, and three smaller ones tell how it grows with its images.
-        return (
-            seconds
-            + everything * (1 + self.mirrored) * self.each(side)
-            + 2 * self._folds * head_seconds(everything, classes)
-        )
+        return seconds + everything * (1 + self.mirrored) * self.each(side) + 2 * self._folds * self.fit(everything)
 
 
 def ways(
-    table: Table, costs: Costs, left: float, epochs: float | None, possible: tuple[Learns, ...]
+    table: Table, costs: WayCosts, left: float, epochs: float | None, possible: tuple[Learns, ...]
 ) -> Iterator[tuple[float, Way]]:
     """The ways that fit into ``left`` seconds, for so many epochs if those are given, each with the error to expect."""
     images = len(costs.dataset.train)
@@ -226,7 +240,8 @@ def ways(
         for views in (1, 2) if costs.mirrored else (1,):
             for learns in possible:
                 way = Way(side, views, learns)
-                spare = left - costs.evaluation(side, views) - costs.head(side, tuned=learns != "head")
+                spare = left - costs.evaluation(side, views)
+                spare -= costs.head(side) if learns == "head" else costs.start(side, max(0.0, spare))
                 if spare < 0:
                     continue
                 if learns == "head":
@@ -241,8 +256,3 @@ def least_seconds(dataset: Dataset, machine: Machine) -> float:
     """What no way stays below on this computer, estimated without computing anything: for short budgets."""
     images = evaluation_seconds(dataset, 1, 1.0) + min(len(dataset.train), STARTING_IMAGES)
     return images * 2 * LEAST_MULTIPLY_ADDS / (BEST_SHARE * machine.gflops * 1e9)
-
-
-def head_seconds(images: int, classes: int) -> float:
-    """About what :func:`rung.training.head.fit_head` takes; measured on two slow cores, 90 to 9,000 images."""
-    return 1.0 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, classes / 10)
