@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 
 import pytest
 import torch
 
-from rung.data.dataset import Dataset
+from rung.data.dataset import Dataset, Split
+from rung.models.pretrained import PretrainedConfig
 from rung.progress import SilentDisplay
 from rung.runs import Epoch
-from rung.training.clocks import StepClock
+from rung.training import session
+from rung.training.clocks import StepClock, TimeClock
 from rung.training.device import Machine
 from rung.training.loop import TrainingState
 from rung.training.recipe import Recipe
@@ -66,3 +70,29 @@ def test_a_display_is_spared_most_steps(fresh: Callable[..., TrainingState]) -> 
     for _ in range(1000):
         observer.step(state, 0.5, 1.0)
     assert len(display.steps) < 20
+
+
+def test_the_schedule_of_a_fine_tuning_begins_with_its_first_step(
+    dataset: Dataset, fresh: Callable[..., TrainingState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the head before it took, also where a resumed training has it behind it."""
+    seen = []
+
+    def start(state: TrainingState, *given: object, validation: Split, **named: object) -> None:
+        seen.append(len(validation))
+        time.sleep(0.2)
+        row = Epoch(0.0, 0, 0.2, 0.0, 1.0, 0.3, 1.0, 0.3, math.nan)
+        state.history.append(row)
+
+    def fit(state: TrainingState, dataset: Dataset, recipe: Recipe, clock: TimeClock, **named: object) -> None:
+        seen.append(clock.progress(0))
+
+    monkeypatch.setattr(session, "start_from_features", start)
+    monkeypatch.setattr(session, "fit", fit)
+    recipe = Recipe(network=PretrainedConfig(side=32, learns="upper"), batch_size=10)
+    state = fresh()
+    given = {"epochs": 1.0, "seconds": 1.0, "seed": 0, "precision": "float32", "observer": DisplayObserver()}
+    session.train(state, dataset, recipe, TimeClock(time.monotonic() + 1.0, 0.0), **given)
+    assert seen[0] <= len(dataset.val) and 0 <= seen[1] < 0.1
+    session.train(state, dataset, recipe, TimeClock(time.monotonic() + 0.5, 0.0, used=0.6), **given)
+    assert seen[2] == pytest.approx(0.4 / 0.9, abs=0.05)

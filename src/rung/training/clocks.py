@@ -78,7 +78,7 @@ class TimeClock:
         else:
             self._longest = max(self._longest, gap)
         total = self.deadline - self.reserved - self.start
-        return max((now - self.start) / total, step / self.steps) if total > 0 else 1.0
+        return max(0.0, (now - self.start) / total, step / self.steps) if total > 0 else 1.0
 
     def seconds_left(self, step: int, seconds_per_step: float) -> float:
         left = self.deadline - self.reserved - time.monotonic()
