@@ -247,7 +247,10 @@ def write(arguments: argparse.Namespace) -> None:
         "few_images": {"power": 0.5, "sharpness": 6.0},
         "curves": curves,
     }
-    fit_few_images(table, [entry for entry in done(arguments.path) if entry["images"] is not None], dataset)
+    fewer = [entry for entry in done(arguments.path) if entry["images"] is not None]
+    if not fewer:
+        raise SystemExit("no training on fewer images is there; run with --images 500, 1500, 5000 and 15000 first")
+    fit_few_images(table, fewer, dataset)
     TABLE.write_text(json.dumps(table, indent=1) + "\n")
     print(json.dumps(table, indent=1))
 

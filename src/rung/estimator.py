@@ -150,8 +150,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 clock = StepClock(total_steps(dataset, recipe, plan.epochs))
             else:
                 after = plan.expected_seconds["evaluation"] + _AFTER
-                ends_early = (plan.budget or math.inf) < 0.98 * settings.budget
-                clock = TimeClock(started + settings.budget, after, steps=plan.steps if ends_early else math.inf)
+                steps = total_steps(dataset, recipe, plan.epochs) if plan.ends_early else math.inf
+                clock = TimeClock(started + settings.budget, after, steps=steps)
             train(
                 state,
                 dataset,

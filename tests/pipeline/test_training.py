@@ -4,6 +4,7 @@ import json
 import math
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from rung.pipeline import resume, train
 from rung.pipeline.training import usual_speed
 from rung.progress import SilentDisplay
 from rung.runs import CHECKPOINT, MODEL, REPORT, Epoch, Run
+from rung.training import session
+from rung.training.plan import Plan
 
 FILES = {
     "checksums.json",
@@ -171,6 +174,21 @@ def test_a_resumed_budget_counts_what_was_used(
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_a_plan_that_ends_early_ends_after_its_steps(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = session.plan_training
+
+    def short(*given: Any, **named: Any) -> Plan:
+        return replace(planned(*given, **named), epochs=2.0, ends_early=True)
+
+    monkeypatch.setattr(session, "plan_training", short)
+    run = train(folder, budget=30.0, threads=1, out=tmp_path / "run")
+    assert run.info["outcome"]["epochs"] == 2
+    assert run.history[-1].learning_rate < 0.6 * run.history[0].learning_rate
+    assert run.info["timings"]["total"] < 20
 
 
 def test_a_failure_is_written_down_and_can_be_resumed(

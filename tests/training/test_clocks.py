@@ -94,12 +94,27 @@ def test_a_resumed_training_goes_on_where_it_was(fake: FakeTime) -> None:
 def test_what_comes_before_the_steps_is_not_in_the_schedule(fake: FakeTime) -> None:
     clock = TimeClock(deadline=fake.now + 12, reserved=2)
     fake.now += 4
-    clock.begin(4.0)
+    clock.begin(0.0)
     assert clock.progress(0) == 0
     fake.now += 3
     assert clock.progress(1) == pytest.approx(0.5)
     assert clock.seconds_left(1, 1.0) == pytest.approx(3)
-    StepClock(4).begin(4.0)
+
+
+def test_what_comes_before_the_steps_is_no_pause_in_them(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 60, reserved=0)
+    assert clock.progress(0) == 0
+    fake.now += 0.3
+    clock.progress(0)  # A batch of features.
+    fake.now += 30
+    clock.begin(0.0)
+    assert clock.progress(0) == 0 and clock.seconds_left(0, 1.0) == pytest.approx(29.7)
+
+
+def test_a_resumed_training_knows_how_long_ago_its_first_step_was(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 6, reserved=0, used=10)
+    clock.begin(4.0)
+    assert clock.progress(7) == pytest.approx(0.4)
 
 
 def test_steps_end_a_training_that_has_time_left(fake: FakeTime) -> None:

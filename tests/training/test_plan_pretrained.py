@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from rung.data.dataset import Dataset, Split
 from rung.data.probe import Probe
@@ -196,6 +197,7 @@ def test_few_images_are_not_learnt_by_heart(monkeypatch: pytest.MonkeyPatch) -> 
     short, long = (_plan(_dataset(90), "always", learns="upper", seconds=seconds) for seconds in (20.0, 600.0))
     assert short.epochs < ways.MOST_EPOCHS and short.budget == 20.0
     assert long.epochs == ways.MOST_EPOCHS and 23 <= long.steps <= 24
+    assert long.ends_early and not short.ends_early
     assert long.budget == sum(long.expected_seconds.values()) < 60
     assert "ends early" in long.reasons[-2] and "ends early" not in str(short.reasons)
     assert _plan(_dataset(90), "always", learns="upper", seconds=None, epochs=40.0).budget is None
@@ -272,10 +274,10 @@ def test_the_plan_says_what_to_expect(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_gpu_fine_tunes_many_images_in_larger_batches() -> None:
-    def recipe(images: int, device: str) -> Recipe:
+    def recipe(images: int, device: str, changes: Adjustments | None = None, max_memory: float | None = None) -> Recipe:
         machine = replace(MACHINE, device=device)
         augmentation, _ = choose_augmentation(_dataset(images), SAFE)
-        given = (None, None, 60.0, 0.5, None, 0, 0.0)
+        given = (changes, None, 60.0, 0.5, max_memory, 0, 0.0)
         task = choosing.Task(_dataset(images), SAFE, machine, "efficientnet-lite0", augmentation, *given)
         return task.recipe(ways.Way(96, 1, "all"))
 
@@ -283,7 +285,24 @@ def test_a_gpu_fine_tunes_many_images_in_larger_batches() -> None:
     assert (usual.batch_size, large.batch_size) == (choosing.BATCH, choosing.GPU_BATCH)
     assert large.adam_rate == pytest.approx(usual.adam_rate * 8**0.5)
     assert recipe(5000, "cuda") == recipe(5000, "cpu") == usual
+    own = recipe(6000, "cuda", Adjustments(batch_size=64))
+    assert (own.batch_size, own.adam_rate) == (64, usual.adam_rate)
+    assert recipe(6000, "cuda", max_memory=1e9) == usual
     assert recipe(20, "cpu").batch_size == 10
+
+
+def test_a_gpu_that_has_no_room_for_a_way_takes_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    _without_trials(monkeypatch)
+    _steps_take(monkeypatch, {"upper": 2.0, "all": 3.0})
+    measured = choosing.measure_cost
+
+    def crowded(recipe: Recipe, *given: object) -> Cost:
+        if recipe.network.learns == "all":
+            raise torch.OutOfMemoryError
+        return measured(recipe, *given)
+
+    monkeypatch.setattr(choosing, "measure_cost", crowded)
+    assert _plan(_dataset(2000), "always", seconds=300.0).recipe.network.learns == "upper"
 
 
 def test_no_further_way_is_timed_where_one_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:

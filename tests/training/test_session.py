@@ -11,7 +11,7 @@ from rung.data.dataset import Dataset, Split
 from rung.models.pretrained import PretrainedConfig
 from rung.progress import SilentDisplay
 from rung.runs import Epoch
-from rung.training import session
+from rung.training import rows, session
 from rung.training.clocks import StepClock, TimeClock
 from rung.training.device import Machine
 from rung.training.loop import TrainingState
@@ -81,18 +81,20 @@ def test_the_schedule_of_a_fine_tuning_begins_with_its_first_step(
     def start(state: TrainingState, *given: object, validation: Split, **named: object) -> None:
         seen.append(len(validation))
         time.sleep(0.2)
-        row = Epoch(0.0, 0, 0.2, 0.0, 1.0, 0.3, 1.0, 0.3, math.nan)
-        state.history.append(row)
+        state.seconds = 0.2
+        state.history.append(Epoch(0.0, 0, 0.2, 0.0, 1.0, 0.3, 1.0, 0.3, math.nan))
 
     def fit(state: TrainingState, dataset: Dataset, recipe: Recipe, clock: TimeClock, **named: object) -> None:
         seen.append(clock.progress(0))
 
     monkeypatch.setattr(session, "start_from_features", start)
     monkeypatch.setattr(session, "fit", fit)
+    monkeypatch.setattr(rows, "VALIDATION_LEAST", 5)
     recipe = Recipe(network=PretrainedConfig(side=32, learns="upper"), batch_size=10)
     state = fresh()
     given = {"epochs": 1.0, "seconds": 1.0, "seed": 0, "precision": "float32", "observer": DisplayObserver()}
     session.train(state, dataset, recipe, TimeClock(time.monotonic() + 1.0, 0.0), **given)
-    assert seen[0] <= len(dataset.val) and 0 <= seen[1] < 0.1
-    session.train(state, dataset, recipe, TimeClock(time.monotonic() + 0.5, 0.0, used=0.6), **given)
-    assert seen[2] == pytest.approx(0.4 / 0.9, abs=0.05)
+    assert seen[0] == 5 < len(dataset.val) and 0 <= seen[1] < 0.1
+    state.seconds = 20.2
+    session.train(state, dataset, recipe, TimeClock(time.monotonic() + 20, 0.0, used=20.2), **given)
+    assert seen[2] == pytest.approx(0.5, abs=0.02)

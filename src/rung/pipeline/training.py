@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 # Seconds that the interpreter needs to leave after the last file is written.
 EXIT_SECONDS = 0.1
-# Share of the budget below which a plan leaves some of it unused.
-ENOUGH = 0.98
 
 
 def train(
@@ -340,10 +338,8 @@ class _Training:
             return StepClock(steps)
         # Of a resumed run, the time that its earlier part had until its last checkpoint has been used.
         earlier = float(run.info.get("timings", {}).get("before_training", 0.0)) + used if used else 0.0
-        # A plan that needs less than there is has a number of steps; how long they take is only expected.
-        ends_early = float(run.info["plan"].get("budget") or math.inf) < ENOUGH * self.settings.budget
         deadline = self.started + self.settings.budget - earlier
-        return TimeClock(deadline, after, used, steps if ends_early else math.inf)
+        return TimeClock(deadline, after, used, steps if run.info["plan"].get("ends_early") else math.inf)
 
     def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
         from rung.evaluation.calibration import fit_temperature

@@ -54,7 +54,8 @@ def start_from_features(
     model = state.model
     network = model.network
     assert isinstance(network, PretrainedNetwork)
-    started = time.monotonic()
+    # Of a training that was stopped here, the time until then is used as well.
+    started, begun = time.monotonic() - state.seconds, clock.progress(0)
     whole = network.config.learns == "head"
     split = dataset.train
     if not whole and len(split) > STARTING_IMAGES:
@@ -62,24 +63,27 @@ def start_from_features(
     images = len(split)
     mirrored = whole and recipe.augmentation.flip
 
-    computed = 0
+    began, computed = time.monotonic(), 0
 
     def show(done: int) -> None:
         nonlocal computed
         computed = done
         state.seconds = time.monotonic() - started
-        state.images_per_second = done / max(state.seconds, 1e-9)
-        left = clock.seconds_left(0, state.seconds) if done < images else 0.0
+        state.images_per_second = done / max(time.monotonic() - began, 1e-9)
+        left = clock.seconds_left(0, math.inf)
+        if math.isinf(left):  # Nobody knows yet how long a step takes.
+            left = (images - done) / state.images_per_second
         observer.step(state, min(1.0, done / images), left)
 
     def enough() -> bool:
-        left = (images - computed) * (time.monotonic() - started) / max(computed, 1)
-        return stop() or (clock.progress(0) > (FEATURES_SHARE if whole else STARTING_SHARE) and left > WORTH_WAITING)
+        left = (images - computed) * (time.monotonic() - began) / max(computed, 1)
+        share = (clock.progress(0) - begun) / (1 - begun) if begun < 1 else 1.0
+        return stop() or (share > (FEATURES_SHARE if whole else STARTING_SHARE) and left > WORTH_WAITING)
 
     features = features_of(model, split, precision, mirrored=mirrored, stop=enough, progress=show)
     head = fit_head(features, len(dataset.classes), network.widths, seed)
     network.set_head(head.weight.to(model.mean.device), head.bias.to(model.mean.device))
-    state.seconds = time.monotonic() - started
+    learnt = time.monotonic() - began
 
     with torch.inference_mode():
         logits = head.logits(features.to_predict())
@@ -88,6 +92,7 @@ def start_from_features(
     on_val = torch.from_numpy(predict(model, validation, precision=precision, views=1))
     labels = torch.from_numpy(validation.labels)
     accuracy = float((on_val.argmax(1) == labels).float().mean())
+    state.seconds = time.monotonic() - started
     state.loss, state.accuracy = train_loss, train_accuracy
     state.step = 1 if whole else 0
     state.history.append(
@@ -100,9 +105,8 @@ def start_from_features(
             train_accuracy=train_accuracy,
             val_loss=float(F.nll_loss(on_val.clamp(min=1e-12).log(), labels)),
             val_accuracy=accuracy,
-            images_per_second=len(features) / state.seconds if whole else math.nan,
+            images_per_second=len(features) / learnt if whole else math.nan,
         )
     )
-    state.seconds = time.monotonic() - started
     state.keep_if_best(accuracy)
     observer.row(state)

@@ -71,7 +71,9 @@ class Task:
     def recipe(self, way: Way) -> Recipe:
         """How to train that way."""
         images = len(self.dataset.train)
-        usual = GPU_BATCH if self.machine.device == "cuda" and images >= 20 * GPU_BATCH else BATCH
+        # Where somebody has set the batch or the memory, the rate that suits the usual one is kept.
+        free = self.max_memory is None and not (self.adjustments and self.adjustments.batch_size)
+        usual = GPU_BATCH if free and self.machine.device == "cuda" and images >= 20 * GPU_BATCH else BATCH
         batch_size = min(usual, max(8, images // 2))
         recipe = Recipe(
             network=PretrainedConfig(self.name, way.side, way.learns),
@@ -130,9 +132,9 @@ def choose_way(task: Task, learns: Learns | None, folds: int | None, *, compared
     while True:
         error, way = best()
         if compared and scratch is None and error > CLEARLY * limit and way is not None:
-            scratch = _scratch_error(task)
+            scratch = max(limit, _scratch_error(task))
             error, way = best()  # There is less time now.
-        if compared and (way is None or error >= (scratch or limit)):
+        if compared and (way is None or (scratch is not None and error >= scratch)):
             return None
         if way is None or costs.measures(way):
             break
@@ -151,10 +153,15 @@ def choose_way(task: Task, learns: Learns | None, folds: int | None, *, compared
 def _measure(task: Task, costs: WayCosts, way: Way) -> None:
     """Time what that way costs here."""
     _measure_forward(task, costs, way.side)
-    if way.learns != "head":
-        costs.steps[way.learns, way.side] = measure_cost(
-            task.recipe(way), task.dataset, task.machine, task.seed, task.max_memory, costs.forwards[way.side]
-        )
+    if way.learns == "head":
+        return
+    recipe, forward = task.recipe(way), costs.forwards[way.side]
+    try:
+        cost = measure_cost(recipe, task.dataset, task.machine, task.seed, task.max_memory, forward)
+    except torch.OutOfMemoryError:  # Another way has to do, on this GPU.
+        costs.too_large.add((way.learns, way.side))
+    else:
+        costs.steps[way.learns, way.side] = cost
 
 
 def _measure_forward(task: Task, costs: WayCosts, side: int) -> None:

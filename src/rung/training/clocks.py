@@ -19,8 +19,8 @@ class Clock(Protocol):
 
     def seconds_left(self, step: int, seconds_per_step: float) -> float: ...
 
-    def begin(self, seconds: float) -> None:
-        """Say that the training's first ``seconds`` went into something that no schedule counts."""
+    def begin(self, done: float) -> None:
+        """Say that the first step is due, or was ``done`` seconds of training ago: what came before does not count."""
         ...
 
     def reserve(self, seconds: float) -> None:
@@ -40,8 +40,8 @@ class StepClock:
     def seconds_left(self, step: int, seconds_per_step: float) -> float:
         return (self.steps - step) * seconds_per_step
 
-    def begin(self, seconds: float) -> None:
-        """Steps are what the schedule counts, and those were none."""
+    def begin(self, done: float) -> None:
+        """Steps are all that is counted."""
 
     def reserve(self, seconds: float) -> None:
         """Steps are fixed, whatever comes after them."""
@@ -86,8 +86,10 @@ class TimeClock:
         of_steps = math.inf if math.isinf(self.steps) else (self.steps - step) * seconds_per_step
         return max(0.0, min(left, of_steps))
 
-    def begin(self, seconds: float) -> None:
-        self.start += seconds
+    def begin(self, done: float) -> None:
+        # However long it was, what came before is no pause in the steps.
+        self._asked = time.monotonic()
+        self.start = self._asked - done
 
     def reserve(self, seconds: float) -> None:
         self.reserved = seconds

@@ -191,6 +191,8 @@ def fit(
         state.window = Window()  # Its time begins now.
     model.train()
     started = time.monotonic() - state.seconds
+    # A head that was fitted before the first step took time that no step takes.
+    before = state.history[0].seconds if state.history and state.history[0].step == 0 else 0.0
     # However little time there is, one step is made, so that there is something to evaluate.
     while ((progress := clock.progress(state.step)) < 1 or state.step == 0) and not stop():
         if recipe.round(progress) > state.round:
@@ -228,7 +230,7 @@ def fit(
                 _retreat(state, recipe)
                 step = new_step()
             observer.row(state)
-        observer.step(state, progress, clock.seconds_left(state.step, state.seconds / state.step))
+        observer.step(state, progress, clock.seconds_left(state.step, (state.seconds - before) / state.step))
         if pace is not None:
             pace.stepped()
     window = state.window

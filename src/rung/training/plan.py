@@ -62,6 +62,7 @@ class Plan:
         expected_accuracy_interval: where nine of ten runs are expected to end, or None.
         expected_seconds: of ``start``, ``training``, ``evaluation`` and ``report``; they sum to the budget.
         reasons: why this plan, in sentences.
+        ends_early: whether it ends after its steps, because more would not help, though there were time.
     """
 
     recipe: Recipe
@@ -76,6 +77,7 @@ class Plan:
     expected_accuracy_interval: tuple[float, float] | None
     expected_seconds: dict[str, float]
     reasons: tuple[str, ...]
+    ends_early: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON; the recipe is written apart."""

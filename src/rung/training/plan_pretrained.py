@@ -175,6 +175,7 @@ def _tuning_plan(
         steps=max(1, int(share * plan.steps)),
         expected_seconds=expected,
         budget=sum(expected.values()),
+        ends_early=True,
         reasons=(*plan.reasons, f"More than {MOST_EPOCHS:g} passes over so few images would not help: it ends early."),
     )
 

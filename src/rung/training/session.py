@@ -177,7 +177,7 @@ def train(
         if recipe.fits_a_head:
             return
         # Warm-up and decay are for the steps that follow: they would begin in their middle.
-        clock.begin(state.history[0].seconds)
+        clock.begin(state.seconds - state.history[0].seconds)
     pace = None
     with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
         if seconds is not None and state.model.mean.device.type == "cpu":

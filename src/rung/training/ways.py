@@ -167,17 +167,23 @@ class WayCosts:
     Attributes:
         forwards: seconds of an image in a forward pass, by pixels a side; at least one must be measured before asking.
         steps: what training costs, by what learns and pixels a side.
+        too_large: what learns, at so many pixels a side, for which a GPU had no room.
     """
 
     def __init__(self, dataset: Dataset, machine: Machine, *, mirrored: bool, folds: int | None) -> None:
         self.dataset, self.mirrored = dataset, mirrored
         self.forwards: dict[int, float] = {}
         self.steps: dict[tuple[Learns, int], Cost] = {}
+        self.too_large: set[tuple[Learns, int]] = set()
         self._passes, self._machine, self._folds = STEP_PASSES[machine.precision], machine, folds
 
     def measures(self, way: Way) -> bool:
         """Whether everything about that way is measured."""
         return way.side in self.forwards and (way.learns == "head" or (way.learns, way.side) in self.steps)
+
+    def has_room(self, learns: Learns, side: int) -> bool:
+        """Whether no trial has shown the contrary."""
+        return not any(learns == other and side >= least for other, least in self.too_large)
 
     def each(self, side: int) -> float:
         """One image, once through the network; it grows with its pixels."""
@@ -211,7 +217,9 @@ class WayCosts:
 
         Two slow cores took four times as long as two that reach four times their rate, for 90 to 4,000 images.
         """
-        slowness = min(1.5, max(0.25, SLOW_GFLOPS / self._machine.gflops))
+        # That of a GPU says nothing about the processor beside it, which fits them.
+        known = self._machine.device == "cpu"
+        slowness = min(1.5, max(0.25, SLOW_GFLOPS / self._machine.gflops)) if known else 1.0
         return slowness * (
             1.5 + (min(images, CHOOSING) / 300 + images / 2000) * max(1.0, len(self.dataset.classes) / 10)
         )
@@ -242,7 +250,7 @@ def ways(
                 way = Way(side, views, learns)
                 spare = left - costs.evaluation(side, views)
                 spare -= costs.head(side) if learns == "head" else costs.start(side, max(0.0, spare))
-                if spare < 0:
+                if spare < 0 or not costs.has_room(learns, side):
                     continue
                 if learns == "head":
                     yield table.error(way, images, 1.0), way
