@@ -148,9 +148,9 @@ def test_loading_shows_only_where_it_takes_long(clock: Clock) -> None:
 def test_what_is_not_known_is_a_dash(clock: Clock) -> None:
     stream = io.StringIO()
     display = PlainDisplay(stream, clock)
-    display.epoch(Epoch(1, 1, 1, 0.1, math.nan, math.nan, math.inf, 0.5, 10.0))
+    display.epoch(Epoch(1, 1, 1, 0.1, math.nan, math.nan, math.inf, 0.5, math.nan))
     clock.now = 20
-    display.step(0.5, 1, math.nan, math.nan, 10.0, math.inf)
+    display.step(0.5, 1, math.nan, math.nan, math.nan, math.inf)
     first, second = stream.getvalue().splitlines()
     assert "nan" not in first + second
     assert "unknown left" in second

@@ -306,14 +306,14 @@ def _loading_line(description: str, done: int, total: int | None) -> str:
 def _step_line(epoch: float, loss: float, accuracy: float, images_per_second: float, seconds_left: float) -> str:
     return (
         f"{format_duration(max(seconds_left, 0))} left  epoch {epoch:.1f}  loss {_number(loss)}  "
-        f"train {_accuracy(accuracy)}  {images_per_second:,.0f} images/s"
+        f"train {_accuracy(accuracy)}  {_speed(images_per_second)}"
     )
 
 
 def _epoch_line(row: Epoch) -> str:
     return (
         f"epoch {row.epoch:5.1f}  loss {_number(row.train_loss)}  train {_accuracy(row.train_accuracy)}  "
-        f"val {_accuracy(row.val_accuracy)}  {row.images_per_second:,.0f} images/s  {format_duration(row.seconds)}"
+        f"val {_accuracy(row.val_accuracy)}  {_speed(row.images_per_second)}  {format_duration(row.seconds)}"
     )
 
 
@@ -323,6 +323,10 @@ def _number(value: float) -> str:
 
 def _accuracy(fraction: float) -> str:
     return f"{100 * fraction:4.1f} %" if math.isfinite(fraction) else "   - %"
+
+
+def _speed(images_per_second: float) -> str:
+    return f"{images_per_second:,.0f} images/s" if math.isfinite(images_per_second) else "- images/s"
 
 
 def _percent(fraction: float) -> str:
