@@ -232,7 +232,6 @@ def write(arguments: argparse.Namespace) -> None:
                 "network": {"name": config.name, **asdict(config)},
                 "epochs": near,
                 "errors": [round(float(error), 5) for error in np.minimum.accumulate(smoothed)],
-                "few_images_odds": 1.0,
             }
         )
     table = {
@@ -244,7 +243,6 @@ def write(arguments: argparse.Namespace) -> None:
             for views in ("1", "2", "6")
         },
         "scatter": round(float(np.std(residuals, ddof=len(coefficients))), 5),
-        "few_images": {"power": 0.5, "sharpness": 6.0},
         "curves": curves,
     }
     fewer = [entry for entry in done(arguments.path) if entry["images"] is not None]
@@ -256,7 +254,7 @@ def write(arguments: argparse.Namespace) -> None:
 
 
 def fit_few_images(table: dict[str, Any], entries: list[dict[str, Any]], dataset: Dataset) -> None:
-    """Fit what fewer images leave to the trainings on them, and put it into the table.
+    """Fit what fewer images leave to the trainings on them, and put it into the table and its curves.
 
     The odds of that error are a power of the images and one of the network's multiply-adds.
     """

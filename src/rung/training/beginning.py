@@ -55,7 +55,7 @@ def start_from_features(
     network = model.network
     assert isinstance(network, PretrainedNetwork)
     # Of a training that was stopped here, the time until then is used as well.
-    started, begun = time.monotonic() - state.seconds, clock.progress(0)
+    used, began, begun = state.seconds, time.monotonic(), clock.progress(0)
     whole = network.config.learns == "head"
     split = dataset.train
     if not whole and len(split) > STARTING_IMAGES:
@@ -63,27 +63,32 @@ def start_from_features(
     images = len(split)
     mirrored = whole and recipe.augmentation.flip
 
-    began, computed = time.monotonic(), 0
+    computed = 0
+
+    def passed() -> float:
+        return time.monotonic() - began
+
+    def of_features() -> float:
+        """Seconds until the last of them is there."""
+        return (images - computed) * passed() / max(computed, 1)
 
     def show(done: int) -> None:
         nonlocal computed
         computed = done
-        state.seconds = time.monotonic() - started
-        state.images_per_second = done / max(time.monotonic() - began, 1e-9)
+        state.seconds = used + passed()
+        state.images_per_second = done / max(passed(), 1e-9)
         left = clock.seconds_left(0, math.inf)
-        if math.isinf(left):  # Nobody knows yet how long a step takes.
-            left = (images - done) / state.images_per_second
-        observer.step(state, min(1.0, done / images), left)
+        # Nobody knows yet how long a step takes, and a head has none.
+        observer.step(state, min(1.0, done / images), of_features() if whole or math.isinf(left) else left)
 
     def enough() -> bool:
-        left = (images - computed) * (time.monotonic() - began) / max(computed, 1)
         share = (clock.progress(0) - begun) / (1 - begun) if begun < 1 else 1.0
-        return stop() or (share > (FEATURES_SHARE if whole else STARTING_SHARE) and left > WORTH_WAITING)
+        return stop() or (share > (FEATURES_SHARE if whole else STARTING_SHARE) and of_features() > WORTH_WAITING)
 
     features = features_of(model, split, precision, mirrored=mirrored, stop=enough, progress=show)
     head = fit_head(features, len(dataset.classes), network.widths, seed)
     network.set_head(head.weight.to(model.mean.device), head.bias.to(model.mean.device))
-    learnt = time.monotonic() - began
+    learnt = passed()
 
     with torch.inference_mode():
         logits = head.logits(features.to_predict())
@@ -92,7 +97,7 @@ def start_from_features(
     on_val = torch.from_numpy(predict(model, validation, precision=precision, views=1))
     labels = torch.from_numpy(validation.labels)
     accuracy = float((on_val.argmax(1) == labels).float().mean())
-    state.seconds = time.monotonic() - started
+    state.seconds = used + passed()
     state.loss, state.accuracy = train_loss, train_accuracy
     state.step = 1 if whole else 0
     state.history.append(

@@ -98,18 +98,18 @@ def plan_pretrained(
     learns = "head" if learns is None and folds is not None else learns
     augmentation, why = choose_augmentation(dataset, probe)
     task = Task(
-        dataset,
-        probe,
-        machine,
-        name,
-        augmentation,
-        adjustments,
-        epochs,
-        seconds,
-        report_seconds,
-        max_memory,
-        seed,
-        began,
+        dataset=dataset,
+        probe=probe,
+        machine=machine,
+        name=name,
+        augmentation=augmentation,
+        adjustments=adjustments,
+        epochs=epochs,
+        seconds=seconds,
+        report_seconds=report_seconds,
+        max_memory=max_memory,
+        seed=seed,
+        began=began,
     )
     choice = choose_way(task, learns, folds, compared=mode == "auto")
     if choice is None:
