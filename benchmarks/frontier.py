@@ -50,6 +50,11 @@ def coarse(*stages: tuple[int, ...]) -> FastConfig:
     return FastConfig(stages=stages, stem_size=3, stem_stride=2, stem_filters=12)
 
 
+def smooth(*stages: tuple[int, ...]) -> FastConfig:
+    """A network with GELUs: where the convolutions are wide and the training is long, they are worth their time."""
+    return FastConfig(stages=stages, activation="gelu")
+
+
 # What the planner chooses from, cheapest first. The epochs of a network are those at which it may be the best choice
 # for some budget.
 GRID: list[tuple[FastConfig, tuple[float, ...]]] = [
@@ -58,9 +63,9 @@ GRID: list[tuple[FastConfig, tuple[float, ...]]] = [
     (coarse((96, 96), (192, 192)), (1, 2)),
     (FastConfig(stages=((32, 32), (64, 64), (128, 128))), (0.25, 0.5, 1, 2, 4, 8)),
     (FastConfig(stages=((32, 32), (96, 96), (192, 192))), (0.5, 1, 2, 4)),
-    (FastConfig(stages=((32, 32), (128, 128), (256, 256))), (1, 2, 4, 8)),
-    (FastConfig(stages=((64, 64), (256, 256), (256, 256))), (1, 2, 4, 8, 16, 32)),
-    (FastConfig(stages=((128, 128), (384, 384), (512, 512))), (1, 2, 4, 8, 16, 32)),
+    (smooth((32, 32), (128, 128), (256, 256)), (1, 2, 4, 8)),
+    (smooth((64, 64), (256, 256), (256, 256)), (1, 2, 4, 8, 16, 32)),
+    (smooth((128, 128), (384, 384), (512, 512)), (1, 2, 4, 8, 16, 32)),
 ]
 # Never the best choice, but the way in which accuracy grows with size and epochs rests on these, too.
 OTHERS: list[tuple[FastConfig, tuple[float, ...]]] = [
@@ -192,6 +197,16 @@ def attempt(arguments: argparse.Namespace) -> None:
         measure(arguments.path, dataset, recipe, arguments.epochs, seed, arguments.images)
 
 
+def before(recipe: Recipe) -> Recipe:
+    """The same with the recipe's numbers of before 26 November 2026, when every network had ReLUs.
+
+    Most results were made with it, on a GPU, and tell the shape of the curves. How much better today's is, at first and
+    with size and epochs, is fitted to the trainings that were repeated.
+    """
+    network = replace(recipe.network, activation="relu")  # type: ignore[call-arg]
+    return replace(recipe, network=network, bias_rate=0.053, head_rate=0.67, filter_momentum=0.6, weight_decay=0.004)
+
+
 def write(arguments: argparse.Namespace) -> None:
     """Smooth the results of all networks together and write the tables."""
     dataset = load(arguments.data, None)
@@ -200,86 +215,106 @@ def write(arguments: argparse.Namespace) -> None:
     for config, _ in GRID + OTHERS:
         for entry in entries:
             recipe = base_recipe(dataset, config, True, entry["epochs"])
-            if entry["recipe"] == json.loads(json.dumps(recipe.to_dict())):
-                measured.append((config, entry))
-    sizes = np.array([math.log(entry["multiply_adds"]) for _, entry in measured])
-    passes = np.array([math.log(entry["epochs"]) for _, entry in measured])
-    errors = np.array([1 - entry["accuracy"]["2"] for _, entry in measured])
-    halved = np.array([halves(config) for config, _ in measured])
+            used = Recipe.from_dict(entry["recipe"])
+            if used in (recipe, before(recipe)):
+                measured.append((config, entry, float(used == recipe)))
+    sizes = np.array([math.log(entry["multiply_adds"]) for _, entry, _ in measured])
+    passes = np.array([math.log(entry["epochs"]) for _, entry, _ in measured])
+    errors = np.array([1 - entry["accuracy"]["2"] for _, entry, _ in measured])
+    halved = np.array([halves(config) for config, _, _ in measured])
+    today = np.array([is_new for _, _, is_new in measured])
 
     # A polynomial in log-log over both, so that each network's few trainings profit from all the others'. Its higher
-    # orders stand for the floor that data and network set, and half of the resolution has factors of its own.
+    # orders stand for the floor that data and network set; half of the resolution and today's recipe have factors of
+    # their own.
     def terms(
-        size: npt.NDArray[np.float64], epochs: npt.NDArray[np.float64], halved: npt.NDArray[np.float64]
+        size: npt.NDArray[np.float64],
+        epochs: npt.NDArray[np.float64],
+        halved: npt.NDArray[np.float64],
+        today: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.float64]:
         parts = [np.ones_like(size), size, epochs, size * epochs, size**2, epochs**2, epochs**3, size * epochs**2]
-        return np.stack([*parts, halved, halved * epochs, halved * size], axis=-1)
+        factors = [own * part for own in (halved, today) for part in (1, epochs, size)]
+        return np.stack([*parts, *factors], axis=-1)
 
-    known = terms(sizes, passes, halved)
+    known = terms(sizes, passes, halved, today)
     coefficients = np.linalg.lstsq(known, np.log(errors), rcond=None)[0]
     residuals = errors - np.exp(known @ coefficients)
     # Left out in turn, what a training differs by from what the others say.
     leverages = np.diag(known @ np.linalg.pinv(known))
-    print(f"left out in turn: {100 * np.std(residuals / (1 - leverages)):.2f} points")
-    curves = []
-    for config, tried in GRID:
-        # A polynomial knows nothing beyond what it was fitted to.
-        near = [count for count in EPOCHS if min(tried) / 2 <= count <= 2 * max(tried)]
-        size = np.full(len(near), math.log(network_size(config, dataset).multiply_adds))
-        smoothed = np.exp(terms(size, np.log(near), np.full(len(near), halves(config))) @ coefficients)
-        curves.append(
-            {
-                "network": {"name": config.name, **asdict(config)},
-                "epochs": near,
-                "errors": [round(float(error), 5) for error in np.minimum.accumulate(smoothed)],
-            }
-        )
+    print(f"left out in turn: {100 * np.std(residuals / (1 - leverages)):.2f} points of {len(measured)} trainings")
+
+    def curves(is_new: float) -> list[dict[str, Any]]:
+        written = []
+        for config, tried in GRID:
+            # A polynomial knows nothing beyond what it was fitted to.
+            near = [count for count in EPOCHS if min(tried) / 2 <= count <= 2 * max(tried)]
+            values = math.log(network_size(config, dataset).multiply_adds), halves(config), is_new
+            size, halved, today = (np.full(len(near), value) for value in values)
+            smoothed = np.exp(terms(size, np.log(near), halved, today) @ coefficients)
+            network = {"name": config.name, **asdict(config)}
+            errors = [round(float(error), 5) for error in np.minimum.accumulate(smoothed)]
+            written.append({"network": network, "epochs": near, "errors": errors})
+        return written
+
+    repeated = [entry for _, entry, is_new in measured if is_new]
     table = {
         "source": "benchmarks/frontier.py on CIFAR-10 (JPEG re-encoding), validation accuracy with mirrored views",
         "images": len(dataset.train),
         "probe_accuracy": round(float(np.mean([probe(dataset.train, 10, seed).accuracy for seed in range(9)])), 4),
         "views": {
-            views: round(float(np.mean([(1 - e["accuracy"][views]) / (1 - e["accuracy"]["2"]) for e in entries])), 4)
+            views: round(float(np.mean([(1 - e["accuracy"][views]) / (1 - e["accuracy"]["2"]) for e in repeated])), 4)
             for views in ("1", "2", "6")
         },
         "scatter": round(float(np.std(residuals, ddof=len(coefficients))), 5),
-        "curves": curves,
+        "curves": curves(1.0),
     }
     fewer = [entry for entry in done(arguments.path) if entry["images"] is not None]
     if not fewer:
         raise SystemExit("no training on fewer images is there; run with --images 500, 1500, 5000 and 15000 first")
-    fit_few_images(table, fewer, dataset)
+    fit_few_images(table, {**table, "curves": curves(0.0)}, fewer, dataset)
     TABLE.write_text(json.dumps(table, indent=1) + "\n")
     print(json.dumps(table, indent=1))
 
 
-def fit_few_images(table: dict[str, Any], entries: list[dict[str, Any]], dataset: Dataset) -> None:
+def fit_few_images(
+    table: dict[str, Any], table_before: dict[str, Any], entries: list[dict[str, Any]], dataset: Dataset
+) -> None:
     """Fit what fewer images leave to the trainings on them, and put it into the table and its curves.
 
-    The odds of that error are a power of the images and one of the network's multiply-adds.
+    The odds of that error are a power of the images and one of the network's multiply-adds. Trainings with the recipe
+    of before are compared with that recipe's curves.
     """
     sizes = [
         math.log(network_size(network_config(curve["network"]), dataset).multiply_adds) for curve in table["curves"]
     ]
     errors = np.array([1 - entry["accuracy"]["2"] for entry in entries])
+    recipes = [Recipe.from_dict(entry["recipe"]) for entry in entries]
+    today = np.array([recipe != before(recipe) for recipe in recipes])
 
-    def fill(odds: float, shrinking: float, power: float, sharpness: float) -> Frontier:
-        for curve, size in zip(table["curves"], sizes, strict=True):
-            curve["few_images_odds"] = math.exp(odds - shrinking * (size - sizes[0]))
-        table["few_images"] = {"power": power, "sharpness": sharpness}
-        return Frontier.of(table)
+    def fill(odds: float, shrinking: float, power: float, sharpness: float) -> tuple[Frontier, Frontier]:
+        for one in (table, table_before):
+            for curve, size in zip(one["curves"], sizes, strict=True):
+                curve["few_images_odds"] = math.exp(odds - shrinking * (size - sizes[0]))
+            one["few_images"] = {"power": power, "sharpness": sharpness}
+        return Frontier.of(table_before), Frontier.of(table)
 
     def forecasts(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        frontier = fill(*values.tolist())
+        frontiers = fill(*values.tolist())
         found = [
-            frontier.accuracy(network_config(entry["recipe"]["network"]), entry["epochs"], entry["images"])
-            for entry in entries
+            frontiers[is_new].accuracy(recipe.network, entry["epochs"], entry["images"])
+            for recipe, entry, is_new in zip(recipes, entries, today.astype(int), strict=True)
         ]
         return 1 - np.array(found)
 
     fitted = least_squares(lambda values: np.log(forecasts(values) / errors), [-0.5, 0.05, 0.5, 6.0], diff_step=1e-3)
     off = forecasts(np.round(fitted.x, 3)) - errors
-    print(f"fewer images: {100 * np.sqrt(np.mean(off**2)):.2f} points around {len(entries)} trainings")
+    for name, those in (("before", ~today), ("today", today)):
+        if those.any():
+            spread, mean = 100 * np.sqrt(np.mean(off[those] ** 2)), 100 * off[those].mean()
+            print(
+                f"fewer images, recipe of {name}: {spread:.2f} points around {those.sum()} trainings, mean {mean:.2f}"
+            )
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ SIZE, CLASSES = (14, 17), 5
 NETWORKS: dict[str, NetworkConfig] = {
     "fast": FastConfig(((8, 8), (12, 12))),
     "fast, shortcuts": FastConfig(((8, 8), (8, 8)), stem_size=3, stem_stride=2, shortcuts=True),
+    "fast, GELU": FastConfig(((8, 8), (12, 12)), activation="gelu"),
     "naive": NaiveConfig(4, 8),
     "deep": DeepConfig((4, 4, 6), 8),
     "stages": StagesConfig(((4,), (6, 6))),

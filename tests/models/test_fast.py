@@ -109,6 +109,27 @@ def test_a_shortcut_adds_the_input() -> None:
     assert torch.allclose(shortcut(x.clone()), x + plain(x.clone()))
 
 
+def test_the_activation_is_everywhere_the_one_that_is_asked_for() -> None:
+    torch.manual_seed(0)
+    relu, gelu = (
+        FastConfig(((8, 8), (12,)), activation=name).build((16, 16), 3, 4).eval() for name in ("relu", "gelu")
+    )
+    gelu.load_state_dict(relu.state_dict())
+    seen: dict[str, list[torch.Tensor]] = {"relu": [], "gelu": []}
+    for name, network in (("relu", relu), ("gelu", gelu)):
+        for block in network.blocks:
+            block.register_forward_hook(lambda block, inputs, output, name=name: seen[name].extend((*inputs, output)))
+        with torch.inference_mode():
+            network(torch.randn(4, 3, 16, 16))
+    assert all(float(x.min()) >= 0 for x in seen["relu"])
+    assert all(-0.17 < float(x.min()) < 0 for x in seen["gelu"])
+
+
+def test_an_unknown_activation_is_refused() -> None:
+    with pytest.raises(ValueError, match="one of relu, gelu, not 'tanh'"):
+        network_config({"name": "fast", "activation": "tanh"})
+
+
 def test_a_configuration_survives_plain_values() -> None:
     values = {"name": "fast", "stages": [[8, 8], [16]], "stem_stride": 2, "shortcuts": True}
     config = network_config(values)

@@ -143,6 +143,7 @@ _LAYERS: dict[str, Callable[..., Any]] = {
     "average pooling": _pooling,
     "relu": lambda step, x: _keras().layers.ReLU(name=step.name)(x),
     "relu6": lambda step, x: _keras().layers.ReLU(6.0, name=step.name)(x),
+    "gelu": lambda step, x: _keras().layers.Activation("gelu", name=step.name)(x),
     "add": lambda step, *inputs: _keras().layers.Add(name=step.name)(list(inputs)),
     "times": lambda step, x: _keras().layers.Rescaling(step.options["factor"], name=step.name)(x),
     "resize": _resize,

@@ -3,14 +3,15 @@
 The shape follows the CIFAR-10 speed-run networks (Keller Jordan, "94% on CIFAR-10 in 3.29 Seconds on a
 Single GPU", arXiv:2404.00498): a frozen whitening convolution, stages of convolution, pooling, batch
 normalisation and activation, an initialisation that passes the input through, and a scaled linear head.
-The activation is a ReLU instead of a GELU: on a CPU it takes a half to a fifth of the time. Where time is short, the
-stem leaves half of the resolution and the stage that would work on all of it is left out: see "Half of the resolution"
-in benchmarks/2026-11-26.md.
+Where time is short, the activation is a ReLU instead of their GELU, which takes five times as long on a CPU and pays in
+longer trainings (benchmarks/2026-11-26-recipe.md), and the stem leaves half of the resolution and the stage that would
+work on all of it is left out: see "Half of the resolution" in benchmarks/2026-11-26.md.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,6 +23,11 @@ from rung.models.stacked import StackedConv2d
 
 # From which the stem's filters are computed, at about this number.
 PATCHES = 100_000
+# Of the head's weights at the start. Larger ones have to be unlearnt, and with smaller ones the gradient is late to
+# reach the layers below.
+HEAD_SPREAD = 0.3
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu_, "gelu": F.gelu}
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class FastConfig:
         whitening: whether the stem is that of the training images' patches, and frozen; else it learns like any other.
         norm: whether there is batch normalisation; else convolutions have a bias.
         pooling: whether sides are halved by max pooling; else by convolutions of stride 2.
+        activation: ``"relu"`` or ``"gelu"``.
     """
 
     name: ClassVar[str] = "fast"
@@ -51,15 +58,20 @@ class FastConfig:
     whitening: bool = True
     norm: bool = True
     pooling: bool = True
+    activation: str = "relu"
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"an activation is one of {', '.join(ACTIVATIONS)}, not {self.activation!r}")
 
     def build(self, image_size: tuple[int, int], channels: int, classes: int) -> FastNetwork:
         return FastNetwork(self, image_size, channels, classes)
 
     def __str__(self) -> str:
         stages = " | ".join("-".join(map(str, widths)) for widths in self.stages)
-        shortcuts = ", shortcuts" if self.shortcuts else ""
         stem = "whitening" if self.whitening else "stem"
-        return f"fast {stages} ({stem} {self.stem_size}×{self.stem_size}, stride {self.stem_stride}{shortcuts})"
+        more = f"{', shortcuts' if self.shortcuts else ''}{', GELU' if self.activation == 'gelu' else ''}"
+        return f"fast {stages} ({stem} {self.stem_size}×{self.stem_size}, stride {self.stem_stride}{more})"
 
 
 class Whitening(nn.Conv2d):
@@ -92,18 +104,24 @@ class Whitening(nn.Conv2d):
 
 
 class ConvBlock(nn.Module):
-    """3×3 convolution, optional 2×2 max pooling, batch normalisation, ReLU.
+    """3×3 convolution, optional 2×2 max pooling, batch normalisation, activation.
 
     The pooling stands before the normalisation because there it leaves less to normalise. The
     normalisation learns a shift but no scale: the next convolution has that freedom already.
     """
 
-    activation: ClassVar[str] = "relu"
-
     def __init__(
-        self, inputs: int, outputs: int, pool: bool, shortcut: bool, norm: bool = True, max_pool: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        pool: bool,
+        shortcut: bool,
+        norm: bool = True,
+        max_pool: bool = True,
+        activation: str = "relu",
     ) -> None:
         super().__init__()
+        self.activation = activation
         stride = 2 if pool and not max_pool else 1
         self.conv = StackedConv2d(inputs, outputs, stride, bias=not norm)
         # Passing the input through at the start lets the gradient reach every layer from the first step.
@@ -119,7 +137,7 @@ class ConvBlock(nn.Module):
         y_NCHW = self.conv(x_NCHW)
         if self.pool:
             y_NCHW = F.max_pool2d(y_NCHW, 2)
-        y_NCHW = F.relu_(self.norm(y_NCHW))
+        y_NCHW = ACTIVATIONS[self.activation](self.norm(y_NCHW))
         return x_NCHW + y_NCHW if self.shortcut else y_NCHW
 
 
@@ -148,11 +166,14 @@ class FastNetwork(nn.Module):
             for place, outputs in enumerate(widths):
                 pool = place == 0 and stage >= len(config.stages) - poolings
                 shortcut = config.shortcuts and not pool and inputs == outputs
-                blocks.append(ConvBlock(inputs, outputs, pool, shortcut, config.norm, config.pooling))
+                blocks.append(
+                    ConvBlock(inputs, outputs, pool, shortcut, config.norm, config.pooling, config.activation)
+                )
                 inputs = outputs
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(inputs, classes, bias=False)
-        nn.init.normal_(self.head.weight)
+        nn.init.normal_(self.head.weight, std=HEAD_SPREAD)
+        self._activate = ACTIVATIONS[config.activation]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def initialise(self, images_NCHW: Tensor) -> None:
@@ -161,7 +182,7 @@ class FastNetwork(nn.Module):
             self.stem.initialise(images_NCHW)
 
     def forward(self, x_NCHW: Tensor) -> Tensor:
-        x_NCHW = F.relu_(self.stem(x_NCHW))
+        x_NCHW = self._activate(self.stem(x_NCHW))
         x_NCHW = self.blocks(x_NCHW)
         logits: Tensor = self.head(x_NCHW.amax((2, 3))) / 9
         return logits

@@ -38,6 +38,7 @@ class Operation:
     ``max pooling``       ``kernel``, ``stride``, ``padding`` (h, w); what does not fill a window is left out
     ``average pooling``   the same
     ``relu``, ``relu6``   of each number
+    ``gelu``              of each number, times the normal distribution function of it
     ``add``               of two tensors
     ``times``             a number, ``factor``
     ``maximum``, ``mean`` over all positions, giving (N, C)
@@ -220,6 +221,10 @@ def _relu(name: str, inputs: tuple[str, ...], inplace: bool = False) -> Operatio
     return Operation(name, "relu", inputs)
 
 
+def _gelu(name: str, inputs: tuple[str, ...], approximate: str = "none") -> Operation | None:
+    return Operation(name, "gelu", inputs) if approximate == "none" else None
+
+
 def _add(name: str, inputs: tuple[str, ...], other: Any, alpha: float = 1) -> Operation | None:
     return Operation(name, "add", inputs) if len(inputs) == 2 and alpha == 1 else None
 
@@ -277,6 +282,7 @@ _FUNCTIONS: dict[Any, Callable[..., Operation | None]] = {
     F.relu_: _relu,
     torch.relu: _relu,
     "relu": _relu,
+    F.gelu: _gelu,
     F.max_pool2d: _max_pooling,
     operator.add: _add,
     torch.add: _add,

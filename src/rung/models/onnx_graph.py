@@ -85,6 +85,14 @@ def _relu6(graph: OnnxGraph, step: Operation) -> None:
     graph.node("Clip", [step.inputs[0], *(graph.constant(np.float32(end)) for end in (0, 6))], step.name)
 
 
+def _gelu(graph: OnnxGraph, step: Operation) -> None:
+    # An operation of its own from opset 20 on only; engines know these five for it.
+    (x,) = step.inputs
+    one, half = graph.constant(np.float32(1)), graph.constant(np.float32(0.5))
+    error_function = graph.node("Erf", [graph.node("Div", [x, graph.constant(np.float32(2**0.5))])])
+    graph.node("Mul", [graph.node("Mul", [x, graph.node("Add", [error_function, one])]), half], step.name)
+
+
 def _resize(graph: OnnxGraph, step: Operation) -> None:
     # Before opset 18 the sizes of all axes have to be given, also that of the batch.
     shape = graph.node("Shape", [step.inputs[0]])
@@ -121,6 +129,7 @@ _OPERATIONS: dict[str, Callable[[OnnxGraph, Operation], object]] = {
     "average pooling": _pooling,
     "relu": lambda graph, step: graph.node("Relu", [step.inputs[0]], step.name),
     "relu6": _relu6,
+    "gelu": _gelu,
     "add": lambda graph, step: graph.node("Add", list(step.inputs), step.name),
     "times": _times,
     "resize": _resize,

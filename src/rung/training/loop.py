@@ -244,7 +244,8 @@ def fit(
     accuracy = state.history[-1].val_accuracy
     noise = math.sqrt(max(0.0, state.best_accuracy * (1 - state.best_accuracy)) / len(validation))
     earlier = recipe.keep_best and (progress < 1 or accuracy < state.best_accuracy - noise)
-    if earlier or not state.is_finite():
+    # Weights that are numbers can be so large that their products are not.
+    if earlier or not state.is_finite() or not math.isfinite(state.history[-1].val_loss):
         model.load_state_dict(state.best)
 
 

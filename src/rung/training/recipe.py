@@ -43,11 +43,11 @@ class Recipe:
     optimizer: Literal["muon", "adam"] = "muon"
     adam_rate: float = 1e-3
     filter_rate: float = 0.24
-    bias_rate: float = 0.053
-    head_rate: float = 0.67
-    filter_momentum: float = 0.6
+    bias_rate: float = 0.2
+    head_rate: float = 1.0
+    filter_momentum: float = 0.5
     momentum: float = 0.85
-    weight_decay: float = 0.004
+    weight_decay: float = 0.0005
     label_smoothing: float = 0.2
     warmup: float = 0.0
     decay: float = 1.0
