@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rung.data.batches import Augmentation, Batches, ResidentBatches, augment
+from rung.data.batches import Augmentation, Batches, Passes, ResidentBatches, augment
 from rung.data.dataset import Split
 
 PLAIN = Augmentation(flip=False, translate=0)
@@ -179,3 +179,30 @@ def test_images_smaller_than_a_shift(size: tuple[int, int]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, *size, 1), np.uint8)
     varied = augment(images, Augmentation(True, 2), np.ones(3, bool), np.random.default_rng(0))
     assert varied.shape == images.shape
+
+
+def test_passes_over_some_images_are_shorter() -> None:
+    batches = Batches(numbered(40), 8, PLAIN, 2)
+    assert [batches.pass_of(step) for step in (0, 4, 5, 11)] == [(0, 0), (0, 4), (1, 0), (2, 1)]
+    kept = np.array([0, 3, 4, 7, 8, 11, 12, 15, 16, 19, 20, 23, 24, 27, 28, 31, 39])
+    before = batches.positions(9)
+    batches.passes = Passes(2, 10, kept)
+    assert [batches.pass_of(step) for step in (10, 11, 12)] == [(2, 0), (2, 1), (3, 0)]
+    for first in (10, 12):
+        seen = np.concatenate([batches.positions(first), batches.positions(first + 1)])
+        assert len(set(seen.tolist())) == 16 and set(seen.tolist()) <= set(kept.tolist())
+    again = Batches(numbered(40), 8, PLAIN, 2)
+    assert np.array_equal(again.positions(9), before)
+    again.passes = Passes(2, 10, kept)
+    assert np.array_equal(again.positions(13), batches.positions(13))
+
+
+def test_an_image_is_mirrored_in_every_second_pass() -> None:
+    """Of passes, not of epochs: two short ones can belong to the same."""
+    rising = np.broadcast_to(np.arange(6, dtype=np.uint8)[None, None, :, None], (24, 4, 6, 1))
+    split = Split("train", rising, np.arange(24), np.arange(24) % 3)
+    batches = Batches(split, 12, Augmentation(flip=True, translate=0), 0)
+    batches.passes = Passes(3, 6, np.arange(12))
+    one, other = (batches(step)[0][:, 0, 0, 0] == 0 for step in (6, 7))
+    assert torch.equal(one, ~other)
+    assert one.any() and other.any()

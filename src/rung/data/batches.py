@@ -29,8 +29,8 @@ class Augmentation:
     """How training images are varied.
 
     Attributes:
-        flip: mirror left and right. Each image is mirrored in every second epoch, starting at random, so
-            that two epochs show each of its two sides once (Jordan 2024, arXiv:2404.00498, section 3.6).
+        flip: mirror left and right. Each image is mirrored in every second pass, starting at random, so
+            that two passes show each of its two sides once (Jordan 2024, arXiv:2404.00498, section 3.6).
         translate: largest shift in pixels, drawn uniformly and independently for each axis; the border is
             filled by reflection.
         cutout: side in pixels of a square that is replaced by the mean colour, 0 for none (DeVries and
@@ -40,6 +40,21 @@ class Augmentation:
     flip: bool = True
     translate: int = 2
     cutout: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """Passes over images of a split, one after the other.
+
+    Attributes:
+        number: of the first of them, among all passes of the training.
+        first_step: with which it begins.
+        images: their places in the split, int64, or None for all.
+    """
+
+    number: int = 0
+    first_step: int = 0
+    images: npt.NDArray[np.int64] | None = None
 
 
 def _generator(seed: int, purpose: int, number: int) -> np.random.Generator:
@@ -55,7 +70,9 @@ class Batches:
         augmentation: how they are varied.
         seed: what every order and every variation derives from.
 
-    An epoch has ``len(split) // batch_size`` steps; the images left over are different ones each epoch.
+    An epoch has ``len(split) // batch_size`` steps; the images left over are different ones each epoch. Where
+    :attr:`passes` are over some of the images, a pass is shorter than an epoch; the attribute may be changed with the
+    first step of a pass.
 
     A batch is made in two parts, so that the second can be done by a GPU, and recorded there: :meth:`prepare`, which
     chooses, and :meth:`finish`, which does the rest with tensors alone. Calling does both.
@@ -67,19 +84,28 @@ class Batches:
         self.augmentation = augmentation
         self.seed = seed
         self.steps_per_epoch = max(1, len(split) // self.batch_size)
+        self.passes = Passes()
         self._first_flip = _generator(seed, _FLIP, 0).random(len(split)) < 0.5
         self._labels = torch.from_numpy(split.labels)
-        self._epoch = self._step = -1
+        self._pass = self._step = -1
         self._order = self._chosen = np.empty(0, np.int64)
+
+    def pass_of(self, step: int) -> tuple[int, int]:
+        """The number of the pass that a step belongs to, and the step's place in it, both counted from 0."""
+        images = self.passes.images
+        steps = self.steps_per_epoch if images is None else max(1, len(images) // self.batch_size)
+        passed, place = divmod(step - self.passes.first_step, steps)
+        return self.passes.number + passed, place
 
     def positions(self, step: int) -> np.ndarray:
         """Which images of the split the batch of this step holds: int64, shape (batch_size,)."""
         if step == self._step:
             return self._chosen
-        epoch, place = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._order = _generator(self.seed, _ORDER, epoch).permutation(len(self.split))
+        number, place = self.pass_of(step)
+        if number != self._pass:
+            self._pass = number
+            images = np.arange(len(self.split)) if self.passes.images is None else self.passes.images
+            self._order = _generator(self.seed, _ORDER, number).permutation(images)
         # Sorted, so that the memory map is read from front to back; the order inside a batch means nothing.
         self._step = step
         self._chosen = np.sort(self._order[place * self.batch_size : (place + 1) * self.batch_size])
@@ -103,7 +129,7 @@ class Batches:
 
     def _varied(self, step: int, chosen: np.ndarray) -> tuple[np.ndarray, np.random.Generator]:
         """Which of the chosen images are mirrored in this step, and what draws the rest."""
-        mirrored = self._first_flip[chosen] ^ bool(step // self.steps_per_epoch % 2)
+        mirrored = self._first_flip[chosen] ^ bool(self.pass_of(step)[0] % 2)
         return mirrored, _generator(self.seed, _STEP, step)
 
 

@@ -85,6 +85,7 @@ def _context(run: Run, dataset: Dataset | None) -> dict[str, Any]:
         "majority": verdict.majority(evaluation) if evaluation else None,
         "calibration": verdict.calibration(evaluation) if evaluation else "",
         "smoothed": bool(_part(info, "recipe").get("label_smoothing")),
+        "pruned": bool(_part(info, "recipe").get("pruning")),
         "curves": learning,
         "matrix": matrix,
         "pairs": pairs,

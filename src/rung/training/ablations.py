@@ -61,6 +61,10 @@ def without_smoothing(recipe: Recipe) -> Recipe:
     return replace(recipe, label_smoothing=0.0)
 
 
+def without_pruning(recipe: Recipe) -> Recipe | None:
+    return replace(recipe, pruning=0.0) if recipe.pruning else None
+
+
 def without_annealing(recipe: Recipe) -> Recipe:
     return replace(recipe, rounds=(1.0,))
 
@@ -104,6 +108,12 @@ ABLATIONS: tuple[Ablation, ...] = (
         "labels are certain",
         "Labels that keep some doubt stop the network from growing ever surer of its training images.",
         without_smoothing,
+    ),
+    Ablation(
+        "no pruning",
+        "every pass shows all images",
+        "Images that the network knows already teach little; seeing the others more often teaches more.",
+        without_pruning,
     ),
     Ablation(
         "no annealing",

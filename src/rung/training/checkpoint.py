@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from rung.data.batches import Passes
 from rung.errors import RunError
 from rung.runs import Epoch
 from rung.storage import CheckedFolder
@@ -38,12 +39,16 @@ def save_checkpoint(folder: Path, state: TrainingState) -> None:
                 f"optimizer/{number}/{index}/{name}": value for name, value in values.items() if value is not None
             }
     tensors |= {f"watched/{name}": torch.from_numpy(value) for name, value in state.watcher.state().items()}
+    passes = state.passes
+    if passes.images is not None:
+        tensors["passes/images"] = torch.from_numpy(passes.images)
     progress = {
         "step": state.step,
         "seconds": state.seconds,
         "best_accuracy": state.best_accuracy,
         "rate_scale": state.rate_scale,
         "round": state.round,
+        "passes": {"number": passes.number, "first_step": passes.first_step},
         "window": state.window.values(),
         "history": [asdict(row) for row in state.history],
         "watched": state.watcher.names(),
@@ -101,6 +106,8 @@ def _load(path: Path, state: TrainingState) -> None:
         state.best_accuracy = float(progress["best_accuracy"])
         state.rate_scale = float(progress["rate_scale"])
         state.round = int(progress.get("round", 0))
+        images = _below("passes/", tensors).get("images")
+        state.passes = Passes(**progress.get("passes", {}), images=None if images is None else images.numpy())
         state.window = Window(**progress["window"])
         state.history = [Epoch(**row) for row in progress["history"]]
         watched = {name: value.numpy() for name, value in _below("watched/", tensors).items()}

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from rung.data.batches import make_batches
+from rung.data.batches import Batches, Passes, make_batches
 from rung.data.dataset import Dataset, Split
 from rung.memory import keeping_freed_memory
 from rung.models.classifier import Classifier, predict
@@ -20,10 +21,13 @@ from rung.runs import Epoch
 from rung.training.clocks import Clock
 from rung.training.optimizers import Optimizers
 from rung.training.pace import Pace
+from rung.training.pruning import kept_images
 from rung.training.recipe import Recipe
 from rung.training.step import Outcome, Step, step_for
 from rung.training.watching import Watcher
 
+# The share of a training after which passes leave images out.
+PRUNED_FROM = 0.2
 # Steps whose figures are read together, at most, by the kind of device: reading waits for all that a GPU was given.
 # They do not take longer together than so many seconds either, for the learning rate follows the clock.
 READ_TOGETHER = {"cpu": 1, "cuda": 16}
@@ -107,8 +111,9 @@ class TrainingState:
 
     ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
     all rows of the history, and ``best_accuracy`` that accuracy; ``round`` counts the recipe's rounds that
-    are over. ``window`` has the steps since the last row; ``crowded_threads`` are those
-    that did best in the end, where other programs had the cores; ``watcher`` has seen every step, for a diagnosis.
+    are over. ``passes`` says which images the passes of now show. ``window`` has the steps since the last row;
+    ``crowded_threads`` are those that did best in the end, where other programs had the cores; ``watcher`` has seen
+    every step, for a diagnosis.
     """
 
     model: Classifier
@@ -120,6 +125,7 @@ class TrainingState:
     best_accuracy: float = -1.0
     rate_scale: float = 1.0
     round: int = 0
+    passes: Passes = field(default_factory=Passes)
     loss: float = math.nan
     accuracy: float = math.nan
     images_per_second: float = math.nan
@@ -174,6 +180,7 @@ def fit(
     """
     model, device = state.model, state.model.mean.device
     batches = make_batches(dataset.train, recipe.batch_size, recipe.augmentation, seed, device)
+    batches.passes = state.passes
 
     def new_step() -> Step:
         return step_for(device)(
@@ -206,6 +213,8 @@ def fit(
             model.load_state_dict(state.best)
             state.optimizers = Optimizers(model.network, recipe)
             step, state.window = new_step(), Window()
+        if recipe.pruning and progress >= PRUNED_FROM:
+            _prune(state, batches, recipe.pruning)
         # Dropout draws from torch's generator: like all else, what it draws depends on the seed and the step alone.
         _seed(device, (seed * 1_000_003 + state.step) % 2**63)
         outcome = step(state.step, recipe.rate(progress) * state.rate_scale)
@@ -247,6 +256,16 @@ def fit(
     # Weights that are numbers can be so large that their products are not.
     if earlier or not state.is_finite() or not math.isfinite(state.history[-1].val_loss):
         model.load_state_dict(state.best)
+
+
+def _prune(state: TrainingState, batches: Batches, share: float) -> None:
+    """With the first step of a pass: choose what it shows."""
+    number, place = batches.pass_of(state.step)
+    if place == 0 and number > 0:
+        random = np.random.default_rng((batches.seed, number))
+        kept = kept_images(state.watcher.latest_losses(), share, random)
+        if len(kept) >= batches.batch_size:
+            state.passes = batches.passes = Passes(number, state.step, kept)
 
 
 def _seed(device: torch.device, seed: int) -> None:

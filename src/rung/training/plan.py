@@ -35,6 +35,10 @@ JUDGING_SECONDS = 0.15
 GROWTH = 0.8
 # Images a step.
 BATCH = 250
+# Leaving out images that are known already was measured with several passes over many images: the share of a pass, and
+# from how many passes and images on.
+PRUNING = 0.45
+PRUNED_PASSES, PRUNED_IMAGES = 3.5, 20_000
 # Images a step where a GPU has time for many epochs, and how many images those have together: sixteen epochs of
 # CIFAR-10 were as accurate in such batches (benchmarks/2026-11-26.md), and an H200 had them done in half the time.
 LARGE_BATCH, LARGE_BATCH_IMAGES = 1000, 16 * 45_000
@@ -186,7 +190,11 @@ def make_plan(
     expected, interval = frontier.expectation(recipe.network, plan.epochs, dataset, probe, recipe.views)
     return replace(
         plan,
-        recipe=replace(recipe, filter_rate=choose_filter_rate(plan.steps, recipe.batch_size)),
+        recipe=replace(
+            recipe,
+            filter_rate=choose_filter_rate(plan.steps, recipe.batch_size),
+            pruning=choose_pruning(plan.epochs, len(dataset.train)),
+        ),
         expected_accuracy=expected,
         expected_accuracy_interval=interval,
         reasons=tuple(filter(None, (why, memory_reason, frontier.reason(dataset, probe)))),
@@ -369,6 +377,14 @@ def choose_filter_rate(steps: float, batch_size: int = BATCH) -> float:
     """
     larger = max(1.0, batch_size / BATCH)
     return float(min(0.24, max(0.1, 0.24 * (190 / max(steps * larger, 1.0)) ** 0.5) * larger**0.5))
+
+
+def choose_pruning(passes: float, images: int) -> float:
+    """The share of the images that later passes leave out: some, where there are many images and several passes.
+
+    Measured with 45,000 images; where there are few, each may be needed in every pass.
+    """
+    return PRUNING if passes >= PRUNED_PASSES and images >= PRUNED_IMAGES else 0.0
 
 
 def choose_image_size(

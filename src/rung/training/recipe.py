@@ -27,6 +27,8 @@ class Recipe:
         weight_decay: of SGD, as the share of a weight that a step at the peak rate takes away.
         label_smoothing: probability taken from the true class and spread over all (Szegedy et al. 2016,
             arXiv:1512.00567).
+        pruning: share of the training images that a pass leaves out once the network has begun to know them, see
+            :mod:`rung.training.pruning`.
         warmup: share of the training in which the rates rise to their peaks.
         decay: power of the fall to zero afterwards: 1 falls linearly, 2 spends more time at small rates.
         rounds: instead of rise and fall, shares of the peak rates: one for each of so many equal parts of the
@@ -49,6 +51,7 @@ class Recipe:
     momentum: float = 0.85
     weight_decay: float = 0.0005
     label_smoothing: float = 0.2
+    pruning: float = 0.0
     warmup: float = 0.0
     decay: float = 1.0
     rounds: tuple[float, ...] = ()
@@ -89,6 +92,7 @@ class Recipe:
         Raises:
             KeyError, TypeError, ValueError: a value is missing or has a wrong type.
         """
+        values = {"pruning": 0.0, **values}  # Runs of before 27 November 2026 have none.
         known = {f.name: values[f.name] for f in fields(cls)}
         known["network"] = network_config(known["network"])
         known["augmentation"] = Augmentation(**known["augmentation"])

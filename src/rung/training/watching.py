@@ -147,6 +147,14 @@ class Watcher:
         """A loss or a weight was not a number, and the training has gone back to its best weights."""
         self._retreats.append(step)
 
+    def latest_losses(self) -> npt.NDArray[np.float32]:
+        """Of each training image the loss in the part of the training in which it was last seen; NaN before that."""
+        self._flush()
+        latest = np.full(self._sums.shape[1], np.nan, np.float32)
+        for sums, counts in zip(self._sums, self._counts, strict=True):
+            np.divide(sums, counts, out=latest, where=counts > 0)
+        return latest
+
     # --- afterwards ------------------------------------------------------------------------------
 
     def recordings(self) -> Recordings:
