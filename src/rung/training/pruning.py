@@ -3,7 +3,8 @@
 An image whose class the network is sure of has next to no gradient, but costs as much as any other. Leaving out a
 random part of such images, another one each time, is dynamic data pruning (Qin et al. 2023, "InfoBatch: lossless
 training speed up by unbiased dynamic data pruning", arXiv:2303.04947). Their weights for the images that stay are left
-out here, because the steps saved are spent on more passes, so that the harder images are seen more often.
+out here, because the steps saved are spent on more passes, so that the harder images are seen more often. So are those
+with wrong labels: with one in seven wrong, that costs as much as it gains elsewhere (benchmarks/2026-11-27.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def kept_images(losses: npt.NDArray[np.float32], share: float, random: np.random
         losses: of each image when it was last seen, shape (N,); NaN where it has not been seen, which is never easy.
         share: of all images that are left out, 0 to :data:`EASY`.
         random: draws which of the easy ones.
+
+    Fewer are left out where fewer are easy.
     """
     easy = np.argsort(losses, kind="stable")[: int(EASY * len(losses))]
     easy = easy[np.isfinite(losses[easy])]
