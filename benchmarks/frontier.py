@@ -145,8 +145,10 @@ def done(path: Path) -> list[dict[str, Any]]:
 
 
 def measure(path: Path, dataset: Dataset, recipe: Recipe, epochs: float, seed: int, images: int | None) -> None:
-    what = json.loads(json.dumps(key(recipe, epochs, seed, images)))
-    if any(all(entry[name] == value for name, value in what.items()) for entry in done(path)):
+    what = key(recipe, epochs, seed, images)
+    # As recipes, so that what a recipe did not have yet when a row was written does not count.
+    known = ({**entry, "recipe": Recipe.from_dict(entry["recipe"]).to_dict()} for entry in done(path))
+    if any(all(entry[name] == value for name, value in what.items()) for entry in known):
         return
     result = train_once(dataset, recipe, epochs, seed)
     with path.open("a") as file:

@@ -21,13 +21,11 @@ from rung.runs import Epoch
 from rung.training.clocks import Clock
 from rung.training.optimizers import Optimizers
 from rung.training.pace import Pace
-from rung.training.pruning import kept_images
+from rung.training.pruning import BEGINNING, kept_images
 from rung.training.recipe import Recipe
 from rung.training.step import Outcome, Step, step_for
 from rung.training.watching import Watcher
 
-# The share of a training after which passes leave images out.
-PRUNED_FROM = 0.2
 # Steps whose figures are read together, at most, by the kind of device: reading waits for all that a GPU was given.
 # They do not take longer together than so many seconds either, for the learning rate follows the clock.
 READ_TOGETHER = {"cpu": 1, "cuda": 16}
@@ -213,7 +211,7 @@ def fit(
             model.load_state_dict(state.best)
             state.optimizers = Optimizers(model.network, recipe)
             step, state.window = new_step(), Window()
-        if recipe.pruning and progress >= PRUNED_FROM:
+        if recipe.pruning and progress >= BEGINNING:
             _prune(state, batches, recipe.pruning)
         # Dropout draws from torch's generator: like all else, what it draws depends on the seed and the step alone.
         _seed(device, (seed * 1_000_003 + state.step) % 2**63)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+# The share of a training in which every pass shows all images.
+BEGINNING = 0.2
 # Of the images those with the least losses are the easy ones, from which the random part is taken.
 EASY = 0.65
 
