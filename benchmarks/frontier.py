@@ -37,7 +37,7 @@ from rung.training.device import choose_device, measure_machine, set_threads
 from rung.training.frontier import Frontier
 from rung.training.loop import TrainingState, fit
 from rung.training.measure import network_size
-from rung.training.plan import choose_batch_size, choose_filter_rate
+from rung.training.plan import choose_batch_size, choose_filter_rate, choose_pruning
 from rung.training.recipe import Recipe
 from rung.training.session import new_state
 
@@ -159,7 +159,9 @@ def measure(path: Path, dataset: Dataset, recipe: Recipe, epochs: float, seed: i
 def base_recipe(dataset: Dataset, network: FastConfig, flip: bool, epochs: float) -> Recipe:
     augmentation = Augmentation(flip=flip, translate=max(1, min(dataset.image_size) // 16))
     recipe = Recipe(network=network, batch_size=choose_batch_size(len(dataset.train)), augmentation=augmentation)
-    return replace(recipe, filter_rate=choose_filter_rate(epochs * len(dataset.train) / recipe.batch_size))
+    steps = epochs * len(dataset.train) / recipe.batch_size
+    pruning = choose_pruning(epochs, len(dataset.train))
+    return replace(recipe, filter_rate=choose_filter_rate(steps), pruning=pruning)
 
 
 def halves(config: FastConfig) -> float:
@@ -200,13 +202,14 @@ def attempt(arguments: argparse.Namespace) -> None:
 
 
 def before(recipe: Recipe) -> Recipe:
-    """The same with the recipe's numbers of before 26 November 2026, when every network had ReLUs.
+    """The same with the recipe's numbers of before 26 November 2026: only ReLUs, and all images in every pass.
 
     Most results were made with it, on a GPU, and tell the shape of the curves. How much better today's is, at first and
     with size and epochs, is fitted to the trainings that were repeated.
     """
     network = replace(recipe.network, activation="relu")  # type: ignore[call-arg]
-    return replace(recipe, network=network, bias_rate=0.053, head_rate=0.67, filter_momentum=0.6, weight_decay=0.004)
+    rates = {"bias_rate": 0.053, "head_rate": 0.67, "filter_momentum": 0.6, "weight_decay": 0.004}
+    return replace(recipe, network=network, pruning=0.0, **rates)
 
 
 def write(arguments: argparse.Namespace) -> None:
@@ -225,21 +228,23 @@ def write(arguments: argparse.Namespace) -> None:
     errors = np.array([1 - entry["accuracy"]["2"] for _, entry, _ in measured])
     halved = np.array([halves(config) for config, _, _ in measured])
     today = np.array([is_new for _, _, is_new in measured])
+    pruned = np.array([float(entry["recipe"].get("pruning", 0) > 0) for _, entry, _ in measured])
 
     # A polynomial in log-log over both, so that each network's few trainings profit from all the others'. Its higher
-    # orders stand for the floor that data and network set; half of the resolution and today's recipe have factors of
-    # their own.
+    # orders stand for the floor that data and network set; half of the resolution, today's recipe, and leaving out
+    # images that are known have factors of their own.
     def terms(
         size: npt.NDArray[np.float64],
         epochs: npt.NDArray[np.float64],
         halved: npt.NDArray[np.float64],
         today: npt.NDArray[np.float64],
+        pruned: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.float64]:
         parts = [np.ones_like(size), size, epochs, size * epochs, size**2, epochs**2, epochs**3, size * epochs**2]
         factors = [own * part for own in (halved, today) for part in (1, epochs, size)]
-        return np.stack([*parts, *factors], axis=-1)
+        return np.stack([*parts, *factors, pruned], axis=-1)
 
-    known = terms(sizes, passes, halved, today)
+    known = terms(sizes, passes, halved, today, pruned)
     coefficients = np.linalg.lstsq(known, np.log(errors), rcond=None)[0]
     residuals = errors - np.exp(known @ coefficients)
     # Left out in turn, what a training differs by from what the others say.
@@ -253,7 +258,8 @@ def write(arguments: argparse.Namespace) -> None:
             near = [count for count in EPOCHS if min(tried) / 2 <= count <= 2 * max(tried)]
             values = math.log(network_size(config, dataset).multiply_adds), halves(config), is_new
             size, halved, today = (np.full(len(near), value) for value in values)
-            smoothed = np.exp(terms(size, np.log(near), halved, today) @ coefficients)
+            pruned = np.array([is_new * (choose_pruning(count, len(dataset.train)) > 0) for count in near])
+            smoothed = np.exp(terms(size, np.log(near), halved, today, pruned) @ coefficients)
             network = {"name": config.name, **asdict(config)}
             errors = [round(float(error), 5) for error in np.minimum.accumulate(smoothed)]
             written.append({"network": network, "epochs": near, "errors": errors})

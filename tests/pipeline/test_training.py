@@ -233,6 +233,15 @@ def test_what_cannot_be_done_leaves_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_budget_that_the_first_reading_used_up_may_do_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rung.pipeline.training.FIRST_READING", 0)
+    with pytest.raises(UsageError, match="for reading the images; what was read is kept, so try again"):
+        train("digits", 0.01, threads=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_something_in_it_is_left_alone(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(RunError, match="is not empty"):

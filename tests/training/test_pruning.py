@@ -13,7 +13,7 @@ from rung.data.batches import Passes
 from rung.training.checkpoint import load_checkpoint, save_checkpoint
 from rung.training.clocks import StepClock
 from rung.training.loop import TrainingState
-from rung.training.plan import PRUNED_IMAGES, PRUNED_PASSES, PRUNING, choose_pruning
+from rung.training.plan import IMAGES_FOR_A_PASS, PRUNED_PASSES, PRUNING, choose_pruning
 from rung.training.pruning import EASY, kept_images
 from rung.training.recipe import Recipe
 
@@ -53,12 +53,13 @@ def test_images_without_a_loss_are_kept() -> None:
 @pytest.mark.parametrize(
     ("passes", "images", "share"),
     [
-        (PRUNED_PASSES, PRUNED_IMAGES, PRUNING),
-        (PRUNED_PASSES - 0.1, PRUNED_IMAGES, 0.0),
-        (PRUNED_PASSES, PRUNED_IMAGES - 1, 0.0),
+        (PRUNED_PASSES, 20_000, PRUNING),
+        (PRUNED_PASSES - 0.1, 20_000, 0.0),
+        (10.0, 10 * IMAGES_FOR_A_PASS, PRUNING),
+        (10.0, 10 * IMAGES_FOR_A_PASS - 1, 0.0),
     ],
 )
-def test_long_trainings_on_many_images_leave_some_out(passes: float, images: int, share: float) -> None:
+def test_later_passes_over_many_images_leave_some_out(passes: float, images: int, share: float) -> None:
     assert choose_pruning(passes, images) == share
 
 

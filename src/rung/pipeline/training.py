@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Seconds that the interpreter needs to leave after the last file is written.
 EXIT_SECONDS = 0.1
+# Images that took so many seconds to read were read for the first time.
+FIRST_READING = 1.0
 
 
 def train(
@@ -220,6 +222,12 @@ class _Training:
 
         machine = measure_machine(device, settings.precision)
         spent = time.monotonic() - self.started
+        if settings.budget is not None and spent >= settings.budget and self.timings["data"] >= FIRST_READING:
+            raise UsageError(
+                f"the budget leaves no time for a single training step: the start took {spent:.1f} s, "
+                f"{self.timings['data']:.1f} of them for reading the images; what was read is kept, so try again, "
+                "or give a larger --budget"
+            )
         plan = plan_training(
             dataset,
             machine,

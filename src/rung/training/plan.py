@@ -35,10 +35,10 @@ JUDGING_SECONDS = 0.15
 GROWTH = 0.8
 # Images a step.
 BATCH = 250
-# Leaving out images that are known already was measured with several passes over many images: the share of a pass, and
-# from how many passes and images on.
+# Leaving out images that are known already (benchmarks/2026-11-27.md): the share of a pass, from how many passes on,
+# and with how many images for each pass. Fewer are needed in all of them.
 PRUNING = 0.45
-PRUNED_PASSES, PRUNED_IMAGES = 3.5, 20_000
+PRUNED_PASSES, IMAGES_FOR_A_PASS = 1.2, 1500
 # Images a step where a GPU has time for many epochs, and how many images those have together: sixteen epochs of
 # CIFAR-10 were as accurate in such batches (benchmarks/2026-11-26.md), and an H200 had them done in half the time.
 LARGE_BATCH, LARGE_BATCH_IMAGES = 1000, 16 * 45_000
@@ -380,11 +380,11 @@ def choose_filter_rate(steps: float, batch_size: int = BATCH) -> float:
 
 
 def choose_pruning(passes: float, images: int) -> float:
-    """The share of the images that later passes leave out: some, where there are many images and several passes.
+    """The share of the images that later passes leave out: some, where there are later ones and images enough.
 
-    Measured with 45,000 images; where there are few, each may be needed in every pass.
+    Where there are few images for so many passes, the network comes to know all of them, and needs each.
     """
-    return PRUNING if passes >= PRUNED_PASSES and images >= PRUNED_IMAGES else 0.0
+    return PRUNING if passes >= PRUNED_PASSES and images >= IMAGES_FOR_A_PASS * passes else 0.0
 
 
 def choose_image_size(

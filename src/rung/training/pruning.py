@@ -3,8 +3,9 @@
 An image whose class the network is sure of has next to no gradient, but costs as much as any other. Leaving out a
 random part of such images, another one each time, is dynamic data pruning (Qin et al. 2023, "InfoBatch: lossless
 training speed up by unbiased dynamic data pruning", arXiv:2303.04947). Their weights for the images that stay are left
-out here, because the steps saved are spent on more passes, so that the harder images are seen more often. So are those
-with wrong labels: with one in seven wrong, that costs as much as it gains elsewhere (benchmarks/2026-11-27.md).
+out here, because the steps saved are spent on more passes, so that the harder images are seen more often. That is worth
+about a point of CIFAR-10 from the second pass on (benchmarks/2026-11-27-morning.md). Images with wrong labels are among
+the harder ones: with one in seven wrong, nothing is gained.
 """
 
 from __future__ import annotations
