@@ -21,7 +21,7 @@ def resident() -> float:
 def test_freed_memory_is_kept_within_and_given_back_afterwards() -> None:
     with keeping_freed_memory():
         before = resident()
-        blocks = [torch.ones(16 * 2**20 // 4) for _ in range(16)]
+        blocks = [torch.ones(30 * 2**20 // 4) for _ in range(16)]
         del blocks
         assert resident() > before + 200
     assert resident() < before + 60
@@ -32,7 +32,7 @@ def test_the_outermost_one_gives_back() -> None:
     with keeping_freed_memory():
         before = resident()
         with keeping_freed_memory():
-            blocks = [torch.ones(16 * 2**20 // 4) for _ in range(16)]
+            blocks = [torch.ones(30 * 2**20 // 4) for _ in range(16)]
             del blocks
         assert resident() > before + 200
 

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 
 # Options of mallopt(3). The library raises the threshold to 32 MiB by itself, but then trims at twice of that.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_LARGEST = 32 * 2**20
+_USUAL = 32 * 2**20
+# More than any layer of a step puts out. Old versions of the library refuse it, and take no more than their usual most.
+_LARGEST = 2**30
 
 _depth = 0
 
 
 @contextmanager
 def keeping_freed_memory() -> Iterator[None]:
-    """Within it, freed blocks of up to 32 MiB stay with the process; afterwards what is free is given back.
+    """Within it, freed blocks stay with the process; afterwards what is free is given back.
 
     It holds for the whole process and may be nested. With other C libraries than GNU's (macOS, Windows, musl) it does
     nothing.
@@ -30,12 +32,14 @@ def keeping_freed_memory() -> Iterator[None]:
     library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     _depth += 1
     if library and _depth == 1:
-        library.mallopt(_MMAP_THRESHOLD, _LARGEST)
+        if not library.mallopt(_MMAP_THRESHOLD, _LARGEST):
+            library.mallopt(_MMAP_THRESHOLD, _USUAL)
         library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     try:
         yield
     finally:
         _depth -= 1
         if library and _depth == 0:
-            library.mallopt(_TRIM_THRESHOLD, 2 * _LARGEST)
+            library.mallopt(_MMAP_THRESHOLD, _USUAL)
+            library.mallopt(_TRIM_THRESHOLD, 2 * _USUAL)
             library.malloc_trim(0)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rung.models.stacked import StackedConv2d
+from rung.models.convolution import Conv3x3
 
 # From which the stem's filters are computed, at about this number.
 PATCHES = 100_000
@@ -123,7 +123,7 @@ class ConvBlock(nn.Module):
         super().__init__()
         self.activation = activation
         stride = 2 if pool and not max_pool else 1
-        self.conv = StackedConv2d(inputs, outputs, stride, bias=not norm)
+        self.conv = Conv3x3(inputs, outputs, stride, bias=not norm)
         # Passing the input through at the start lets the gradient reach every layer from the first step.
         nn.init.dirac_(self.conv.weight[: min(inputs, outputs)].data)
         self.norm: nn.Module = nn.Identity()

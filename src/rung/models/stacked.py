@@ -13,10 +13,8 @@ from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-
-from rung.models.learning import learns_on_cpu
 
 # Maps less wide are put side by side: at 15 pixels it pays for some numbers of channels only.
 NARROW = 12
@@ -24,24 +22,10 @@ NARROW = 12
 TOGETHER = 512
 
 
-class StackedConv2d(nn.Conv2d):
-    """``nn.Conv2d`` with a kernel of 3×3 and one pixel of padding; the stride may be 2."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, 3, stride, padding=1, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        if self._learns_slowly(input):
-            output: Tensor = _Stacked.apply(input, self.weight)  # type: ignore[no-untyped-call]
-            return output
-        return super().forward(input)
-
-    def _learns_slowly(self, input: Tensor) -> bool:
-        """Whether torch's own gradient leaves the matrix unit idle."""
-        if self.bias is not None or self.stride != (1, 1) or input.shape[3] >= NARROW:
-            return False
-        halved = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        return halved and learns_on_cpu(self, input) and has_matrix_unit()
+def convolve(x_NCHW: Tensor, weight: Tensor) -> Tensor:
+    """The convolution with a 3×3 kernel, stride 1 and one pixel of padding, in bfloat16; the weights may be floats."""
+    output: Tensor = _Stacked.apply(x_NCHW, weight)  # type: ignore[no-untyped-call]
+    return output
 
 
 @cache

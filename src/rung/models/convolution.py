@@ -1,0 +1,44 @@
+"""3×3 convolutions that learn in the fastest of three ways that a CPU has.
+
+All three are the same function with the same gradients but for rounding, and weights know nothing of them: predictions,
+exports and other devices use torch's.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rung.models import spectral, stacked
+from rung.models.learning import learns_on_cpu
+
+# Of channels, in and out, and images a step: with fewer, the way to the spectrum and back takes longer than what it
+# saves. (``benchmarks/steps.py spectral``)
+CHANNELS, IMAGES = 64, 64
+# Maps of more pixels than are transformed at once need this product of channels, in and out; and the most pixels.
+LARGE_CHANNELS, LARGE = 64 * 256, 400
+
+
+class Conv3x3(nn.Conv2d):
+    """``nn.Conv2d`` with a kernel of 3×3 and one pixel of padding; the stride may be 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 3, stride, padding=1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.bias is not None or self.stride != (1, 1) or not learns_on_cpu(self, input):
+            return super().forward(input)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        if dtype == torch.bfloat16 and stacked.has_matrix_unit():
+            # How the products of a spectrum do on such a unit is not known.
+            return stacked.convolve(input, self.weight) if input.shape[3] < stacked.NARROW else super().forward(input)
+        if dtype in (torch.bfloat16, torch.float32) and self._has_fast_spectrum(input):
+            return spectral.convolve(input.to(dtype), self.weight.to(dtype))
+        return super().forward(input)
+
+    def _has_fast_spectrum(self, input: Tensor) -> bool:
+        count, inputs, height, width = input.shape
+        if count < IMAGES or min(inputs, self.out_channels) < CHANNELS:
+            return False
+        pixels = height * width
+        return pixels <= spectral.AT_ONCE or (pixels <= LARGE and inputs * self.out_channels >= LARGE_CHANNELS)

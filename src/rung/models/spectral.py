@@ -1,0 +1,207 @@
+"""3×3 convolutions that learn through the spectra of their maps: a third of the arithmetic, as matrix products.
+
+What a convolution does to a map is one product for each frequency of its spectrum, over the channels: for a map of 7
+pixels a side 94 products of a number instead of 441. (Mathieu, Henaff and LeCun 2013, "Fast training of convolutional
+networks through FFTs", arXiv:1312.5851.) Maps are so small here that a matrix product is the fastest way to their
+spectrum; and everything else, the gradients included, is matrix products, too, at which processors are best.
+
+The padding is one pixel of zeros, which a circular convolution of one more than the side leaves at every border. A
+product of complex numbers is three of real ones (Gauss): ``p = ac``, ``q = bd`` and ``s = (a + b)(c + d)`` make
+``(a + ib)(c + id) = (p - q) + i(s - p - q)``. So the frequencies become real numbers, called products here, three for
+each pair of conjugate frequencies and one for each real one; and matrices lead from pixels to them, from kernels to
+them, and back. Gradients go through the same matrices transposed. Measured in ``benchmarks/2026-11-27-spectra.md``.
+
+Letters of shapes: N images, C and O channels in and out, H×W pixels, R products.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Pixels of a map up to which one matrix leads to its spectrum; larger ones are transformed along one side, then the
+# other.
+AT_ONCE = 81
+# What a kernel sees along a side.
+AROUND = range(-1, 2)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The matrices between maps of one size, kernels, and products.
+
+    Attributes:
+        rows: along the columns of pixels, (frequencies, H); None where ``blocks`` does both sides at once.
+        blocks: from there to the products, (B, R / B, what a block reads).
+        kernel: from a kernel's nine weights to the products, (R, 9).
+        blocks_back, rows_back: from products to pixels, (B, what a block writes, R / B) and (H, frequencies).
+    """
+
+    rows: Tensor | None
+    blocks: Tensor
+    kernel: Tensor
+    blocks_back: Tensor
+    rows_back: Tensor | None
+
+
+def convolve(x_NCHW: Tensor, weight_OC33: Tensor) -> Tensor:
+    """The convolution with a 3×3 kernel, stride 1 and one pixel of padding; both of one type, bfloat16 or float.
+
+    It and its gradients differ from torch's by rounding. In bfloat16 that is half a percent of their size: three times
+    what rounding its inputs and outputs costs torch's.
+    """
+    output: Tensor = _Spectral.apply(x_NCHW, weight_OC33)  # type: ignore[no-untyped-call]
+    return output
+
+
+class _Spectral(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NCHW: Tensor, weight: Tensor) -> Tensor:
+        height, width = x_NCHW.shape[2:]
+        spectrum = find_spectrum(height, width, x_NCHW.dtype)
+        inputs_RNC = _analyse(x_NCHW, spectrum.rows, spectrum.blocks)
+        nine_O9C = weight.permute(0, 2, 3, 1).flatten(1, 2)
+        kernels_ROC = _packed(_each(spectrum.kernel, nine_O9C).transpose(0, 1))
+        ctx.save_for_backward(inputs_RNC, kernels_ROC)
+        ctx.size = height, width
+        outputs_RNO = inputs_RNC @ kernels_ROC.mT
+        return _synthesise(outputs_RNO, spectrum.blocks_back, spectrum.rows_back, height, width)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
+        (gradient_NOHW,) = gradients
+        inputs_RNC, kernels_ROC = ctx.saved_tensors
+        height, width = ctx.size
+        spectrum = find_spectrum(height, width, gradient_NOHW.dtype)
+        outputs_RNO = _analyse(gradient_NOHW, _turned(spectrum.rows_back), spectrum.blocks_back.mT.contiguous())
+        to_kernels_ROC = outputs_RNO.mT @ inputs_RNC
+        nine_O9C = _each(spectrum.kernel.T.contiguous(), to_kernels_ROC.transpose(0, 1))
+        to_weight = nine_O9C.view(len(nine_O9C), 3, 3, -1).permute(0, 3, 1, 2)
+        if not ctx.needs_input_grad[0]:
+            return None, to_weight
+        to_inputs_RNC = outputs_RNO @ kernels_ROC
+        blocks, rows = spectrum.blocks.mT.contiguous(), _turned(spectrum.rows)
+        return _synthesise(to_inputs_RNC, blocks, rows, height, width), to_weight
+
+
+def _analyse(x_NCHW: Tensor, rows: Tensor | None, blocks: Tensor) -> Tensor:
+    """From maps to products, (R, N, C)."""
+    lines = x_NCHW.permute(0, 2, 3, 1).flatten(2)  # (N, H, W · C)
+    if rows is not None:
+        lines = _each(rows, lines)
+    parts = lines.reshape(len(lines), len(blocks), -1, x_NCHW.shape[1])
+    return _packed(torch.matmul(blocks, parts).flatten(1, 2).transpose(0, 1))
+
+
+def _synthesise(products_RNC: Tensor, blocks: Tensor, rows: Tensor | None, height: int, width: int) -> Tensor:
+    """From products to maps, (N, C, H, W), channels last."""
+    products, count, channels = products_RNC.shape
+    lines = blocks @ products_RNC.transpose(0, 1).view(count, len(blocks), products // len(blocks), channels)
+    if rows is not None:
+        lines = _each(rows, lines.reshape(count, -1, width * channels))
+    return lines.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def _each(matrix: Tensor, batch: Tensor) -> Tensor:
+    """One matrix times each of a batch: as a batched product, without torch.matmul's folding, which copies."""
+    return torch.bmm(matrix.expand(len(batch), *matrix.shape), batch)
+
+
+def _packed(batch: Tensor) -> Tensor:
+    """For the products to come: oneDNN, which multiplies bfloat16, is slow with rows that lie apart; MKL is not."""
+    return batch.contiguous() if batch.dtype == torch.bfloat16 else batch
+
+
+def _turned(matrix: Tensor | None) -> Tensor | None:
+    return None if matrix is None else matrix.T.contiguous()
+
+
+@lru_cache(maxsize=32)
+def find_spectrum(height: int, width: int, dtype: torch.dtype) -> Spectrum:
+    """The matrices for maps of that size."""
+    at_once = height * width <= AT_ONCE
+    arrays = _at_once(height, width) if at_once else _one_side_after_the_other(height, width)
+    rows, blocks, kernel, blocks_back, rows_back = arrays
+    first, last = (None if array is None else torch.from_numpy(array).to(dtype) for array in (rows, rows_back))
+    read, nine, write = (torch.from_numpy(array).to(dtype) for array in (blocks, kernel, blocks_back))
+    return Spectrum(first, read, nine, write, last)
+
+
+def _at_once(height: int, width: int) -> tuple[Array | None, Array, Array, Array, Array | None]:
+    """One block, of all frequencies but those that are the conjugates of others."""
+    n, m = height + 1, width + 1
+    found: tuple[list[Array], ...] = [], [], []
+    for k, j in itertools.product(range(n), range(m)):
+        conjugate = -k % n, -j % m
+        if (k, j) > conjugate:
+            continue
+        alone = (k, j) == conjugate
+        read = np.outer(_wave(-k, n, range(height)), _wave(-j, m, range(width))).ravel()
+        kernel = np.outer(_wave(k, n, AROUND), _wave(j, m, AROUND)).ravel()
+        products = _real(read, kernel, read.conj() / (n * m) * (1 if alone else 2), alone)
+        for those, new in zip(found, products, strict=True):
+            those.append(new)
+    reads, kernels, writes = found
+    return None, np.concatenate(reads)[None], np.concatenate(kernels), np.concatenate(writes, 1)[None], None
+
+
+def _one_side_after_the_other(height: int, width: int) -> tuple[Array | None, Array, Array, Array, Array | None]:
+    """Each block has the two parts of a complex frequency of the columns; the first has two real frequencies instead.
+
+    For that the frequencies are even in number. Blocks are filled up with zeros to the same size.
+    """
+    n, m = (side + 1 + (side + 1) % 2 for side in (height, width))
+    rows, rows_back = np.zeros((n, height)), np.zeros((height, n))
+    blocks, blocks_back = np.zeros((n // 2, 3 * m, 2 * width)), np.zeros((n // 2, 2 * width, 3 * m))
+    kernels = np.zeros((n // 2, 3 * m, 9))
+    for block in range(n // 2):
+        for part, k in enumerate((0, n // 2) if block == 0 else (block,)):
+            along, back = _wave(-k, n, range(height)), _wave(k, n, range(height)) / n
+            place = 2 * block + part
+            rows[place], rows_back[:, place] = along.real, back.real
+            if block:
+                rows[place + 1], rows_back[:, place + 1] = along.imag, -2 * back.imag
+                rows_back[:, place] *= 2
+            here = slice(part * width, (part + 1) * width)
+            filled = part * (3 * m // 2 - 1)
+            for j in range(m if block else m // 2 + 1):
+                across = _wave(-j, m, range(width))
+                alone = not block and j % (m // 2) == 0
+                read, write = np.zeros(2 * width, complex), np.zeros(2 * width, complex)
+                read[here], write[here] = across, across.conj() / m * (1 if block or alone else 2)
+                if block:
+                    read[width:], write[width:] = 1j * across, -1j * across.conj() / m
+                kernel = np.outer(_wave(k, n, AROUND), _wave(j, m, AROUND)).ravel()
+                products = _real(read, kernel, write, alone)
+                new = slice(filled, filled := filled + len(products[0]))
+                blocks[block, new], kernels[block, new], blocks_back[block, :, new] = products
+    return rows, blocks, kernels.reshape(-1, 9), blocks_back, rows_back
+
+
+def _wave(frequency: int, length: int, places: range) -> Array:
+    wave: Array = np.exp(2j * np.pi * frequency * np.array(places) / length)
+    return wave
+
+
+def _real(read: Array, kernel: Array, write: Array, alone: bool) -> tuple[Array, Array, Array]:
+    """The real products that are one complex product; or the only one, where a frequency is its own conjugate.
+
+    The number that ``read`` finds in the pixels, times that which ``kernel`` finds in the weights, times ``write``: of
+    that the real part is what the pixels get.
+
+    Returns:
+        a row for each product: of what is read, of the kernel; and a column for each: of what is written.
+    """
+    if alone:
+        return read.real[None], kernel.real[None], write.real[:, None]
+    a, b, c, d, e, f = read.real, read.imag, kernel.real, kernel.imag, write.real, write.imag
+    return np.stack([a, b, a + b]), np.stack([c, d, c + d]), np.stack([e + f, f - e, -f], 1)
