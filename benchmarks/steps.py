@@ -2,6 +2,7 @@
 
     python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
     python benchmarks/steps.py separable            # fine-tuning with torch's gradients, and with ours
+    python benchmarks/steps.py spectral             # convolutions and steps, torch's way and through spectra
     python benchmarks/steps.py stacked              # bfloat16: with torch's gradient of the weights, and with ours
     python benchmarks/steps.py recorded             # a CUDA GPU: one operation at a time, and as a recorded graph
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -174,6 +176,53 @@ def separable(rounds: int) -> None:
         print(f"| {precision} | {learns}, {side} | {' | '.join(cells)} |", flush=True)
 
 
+def spectral(rounds: int) -> None:
+    """Convolutions with their gradients, then whole steps, in ms: torch's way and through spectra, in turns."""
+    import torch
+    from torch.nn import functional as F
+
+    from rung.memory import keeping_freed_memory
+    from rung.models import convolution
+    from rung.models.spectral import convolve
+    from rung.training.device import set_threads
+    from rung.training.step import Step
+
+    set_threads(None)
+    shapes = [(7, 64, 64), (7, 64, 128), (7, 256, 256), (3, 128, 128), (3, 256, 256), (8, 64, 128), (15, 64, 256)]
+    print("| precision | convolution | torch's | ours |\n|---|---|---|---|")
+    for dtype, (side, inputs, outputs) in itertools.product((torch.bfloat16, torch.float32), shapes):
+        image, kernel = torch.randn(BATCH, inputs, side, side), torch.randn(outputs, inputs, 3, 3)
+        x, w = (part.to(dtype, memory_format=torch.channels_last).requires_grad_() for part in (image, kernel))
+        ways: dict[str, Callable[..., torch.Tensor]] = {"torch's": partial(F.conv2d, padding=1), "ours": convolve}
+        taken: dict[str, list[float]] = {name: [] for name in ways}
+        for name, way in list(ways.items()) * rounds:
+
+            def learn(way: Callable[..., torch.Tensor] = way, x: torch.Tensor = x, w: torch.Tensor = w) -> None:
+                y = way(x, w)
+                torch.autograd.grad(y, (x, w), y.detach())
+
+            with keeping_freed_memory():
+                taken[name].append(1e3 * mean_seconds(learn, STEPS))
+        what = f"{inputs} to {outputs}, {side}×{side}"
+        print(f"| {str(dtype)[6:]} | {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
+    print("\n| precision | network | torch's | ours |\n|---|---|---|---|")
+    least = {"torch's": 10**9, "ours": convolution.CHANNELS}
+    networks = (*NETWORKS, ((32, 32), (96, 96), (192, 192)), ((64, 64), (256, 256), (256, 256)))
+    for precision, stages in itertools.product(("bfloat16", "float32"), networks):
+        step = whole_step(stages, BATCH, torch.device("cpu"), Step, precision)
+        taken = {name: [] for name in least}
+        for name, channels in list(least.items()) * rounds:
+            convolution.CHANNELS = channels
+            with keeping_freed_memory():
+                taken[name].append(1e3 * mean_seconds(step, 4))
+        what = "-".join(str(stage[0]) for stage in stages)
+        print(f"| {precision} | {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
+
+
+def summary(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
 def stacked(rounds: int) -> None:
     """Steps in bfloat16, milliseconds, with small maps as they are and side by side, in turns."""
     import torch
@@ -194,8 +243,10 @@ def stacked(rounds: int) -> None:
             ours.NARROW = wide
             with keeping_freed_memory():
                 taken[name].append(1e3 * mean_seconds(step, STEPS))
-        cells = [f"{statistics.median(v):.1f} ({min(v):.1f} to {max(v):.1f})" for v in taken.values()]
-        print(f"| {'-'.join(str(stage[0]) for stage in stages)} | {' | '.join(cells)} |", flush=True)
+        print(
+            f"| {'-'.join(str(stage[0]) for stage in stages)} | {' | '.join(map(summary, taken.values()))} |",
+            flush=True,
+        )
 
 
 def recorded() -> None:
@@ -224,8 +275,10 @@ def recorded() -> None:
             print(f"| {'-'.join(str(stage[0]) for stage in stages)} | {batch} | {rates[0]:,.0f} | {rates[1]:,.0f} |")
 
 
-def whole_step(stages: tuple[tuple[int, ...], ...], batch: int, device: Any, kind: type[Step]) -> Callable[[], object]:
-    """A training step in bfloat16, on images of noise; each call makes the next one."""
+def whole_step(
+    stages: tuple[tuple[int, ...], ...], batch: int, device: Any, kind: type[Step], precision: str = "bfloat16"
+) -> Callable[[], object]:
+    """A training step on images of noise; each call makes the next one."""
     import numpy as np
 
     from rung.data.batches import make_batches
@@ -241,7 +294,7 @@ def whole_step(stages: tuple[tuple[int, ...], ...], batch: int, device: Any, kin
     recipe = Recipe(network=FastConfig(stages=stages), batch_size=batch)
     state = new_state(recipe, dataset, device, 0)
     batches = make_batches(split, batch, recipe.augmentation, 0, device)
-    step = kind(state.model, state.optimizers, batches, recipe, classes=10, precision="bfloat16")
+    step = kind(state.model, state.optimizers, batches, recipe, classes=10, precision=precision)
     state.model.train()
     numbers = iter(range(10**9))
     return lambda: step(next(numbers), 0.1)
@@ -249,7 +302,9 @@ def whole_step(stages: tuple[tuple[int, ...], ...], batch: int, device: Any, kin
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["layers", "separable", "stacked", "recorded", "memory", "spin", "one"])
+    parser.add_argument(
+        "what", choices=["layers", "separable", "spectral", "stacked", "recorded", "memory", "spin", "one"]
+    )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
@@ -259,6 +314,8 @@ def main() -> None:
         layers()
     elif arguments.what == "separable":
         separable(arguments.rounds)
+    elif arguments.what == "spectral":
+        spectral(arguments.rounds)
     elif arguments.what == "stacked":
         stacked(arguments.rounds)
     elif arguments.what == "recorded":

@@ -40,7 +40,8 @@ from rung.training.session import DisplayObserver, new_state
 
 RESULTS = Path(__file__).parent / "results" / "work.json"
 PROBE = Probe(0.4, 0.4, 1000)
-STEPS, BATCH = 6, 50
+# As many images a step as convolutions learn through their spectra with.
+STEPS, BATCH = 6, 64
 BUDGETS = (15, 30, 60, 120, 300, 1800)
 # Floating-point operations a second: a laptop without and with a matrix unit.
 SPEEDS = {"slow": 1e11, "fast": 8e11}
@@ -98,7 +99,7 @@ def recipes() -> dict[str, Recipe]:
     found = {rung.name: rung.recipe(dataset, PROBE) for rung in LADDER}
     fast = {
         str(config): Recipe(network=config, augmentation=Augmentation())
-        for config in (FastConfig(), FastConfig(stages=((64, 64), (128, 128), (256, 256))))
+        for config in (FastConfig(), FastConfig(stages=((64, 64), (256, 256), (256, 256)), activation="gelu"))
     }
     chosen = {name: recipe for name, recipe in found.items() if recipe is not None} | fast
     return {name: planner.replace(recipe, batch_size=BATCH) for name, recipe in chosen.items()}
