@@ -15,7 +15,7 @@ def with_gradients(y: Tensor, x: Tensor, weight: Tensor, gradient: Tensor) -> tu
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.integers(1, 20), st.integers(1, 20))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_it_is_the_convolution_with_its_gradients(
     count: int, inputs: int, outputs: int, height: int, width: int
 ) -> None:
@@ -33,7 +33,7 @@ def test_a_spectrum_has_one_product_for_a_real_frequency_and_three_for_a_pair(si
     assert find_spectrum(side, side, torch.float32).kernel.shape == (products, 9)
 
 
-@pytest.mark.parametrize(("side", "products"), [(15, 8 * 48), (16, 9 * 54)])
+@pytest.mark.parametrize(("side", "products"), [(15, 8 * 48), (16, 9 * 51)])
 def test_large_maps_are_transformed_along_one_side_after_the_other(side: int, products: int) -> None:
     assert side * side > AT_ONCE
     spectrum = find_spectrum(side, side, torch.float32)

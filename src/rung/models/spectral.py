@@ -128,12 +128,14 @@ def _turned(matrix: Tensor | None) -> Tensor | None:
 @lru_cache(maxsize=32)
 def find_spectrum(height: int, width: int, dtype: torch.dtype) -> Spectrum:
     """The matrices for maps of that size."""
-    at_once = height * width <= AT_ONCE
-    arrays = _at_once(height, width) if at_once else _one_side_after_the_other(height, width)
-    rows, blocks, kernel, blocks_back, rows_back = arrays
-    first, last = (None if array is None else torch.from_numpy(array).to(dtype) for array in (rows, rows_back))
-    read, nine, write = (torch.from_numpy(array).to(dtype) for array in (blocks, kernel, blocks_back))
-    return Spectrum(first, read, nine, write, last)
+
+    def tensor(array: Array) -> Tensor:
+        return torch.from_numpy(array).to(dtype)
+
+    find = _at_once if height * width <= AT_ONCE else _one_side_after_the_other
+    rows, blocks, kernel, blocks_back, rows_back = find(height, width)
+    first, last = (None if array is None else tensor(array) for array in (rows, rows_back))
+    return Spectrum(first, tensor(blocks), tensor(kernel), tensor(blocks_back), last)
 
 
 def _at_once(height: int, width: int) -> tuple[Array | None, Array, Array, Array, Array | None]:
@@ -155,39 +157,29 @@ def _at_once(height: int, width: int) -> tuple[Array | None, Array, Array, Array
 
 
 def _one_side_after_the_other(height: int, width: int) -> tuple[Array | None, Array, Array, Array, Array | None]:
-    """Each block has the two parts of a complex frequency of the columns; the first has two real frequencies instead.
+    """A block for each pair of conjugate frequencies of the columns, which reads their real and imaginary part.
 
-    For that the frequencies are even in number. Blocks are filled up with zeros to the same size.
+    Frequencies lie half way between the usual ones, so that none of an even number of them is real. What goes over one
+    end of a map comes in at the other with its sign changed; it is the padding, and zero.
     """
-    n, m = (side + 1 + (side + 1) % 2 for side in (height, width))
-    rows, rows_back = np.zeros((n, height)), np.zeros((height, n))
+    n, m = 2 * (height // 2 + 1), width + 1
+    rows, rows_back = np.zeros((n // 2, 2, height)), np.zeros((height, n // 2, 2))
     blocks, blocks_back = np.zeros((n // 2, 3 * m, 2 * width)), np.zeros((n // 2, 2 * width, 3 * m))
     kernels = np.zeros((n // 2, 3 * m, 9))
-    for block in range(n // 2):
-        for part, k in enumerate((0, n // 2) if block == 0 else (block,)):
-            along, back = _wave(-k, n, range(height)), _wave(k, n, range(height)) / n
-            place = 2 * block + part
-            rows[place], rows_back[:, place] = along.real, back.real
-            if block:
-                rows[place + 1], rows_back[:, place + 1] = along.imag, -2 * back.imag
-                rows_back[:, place] *= 2
-            here = slice(part * width, (part + 1) * width)
-            filled = part * (3 * m // 2 - 1)
-            for j in range(m if block else m // 2 + 1):
-                across = _wave(-j, m, range(width))
-                alone = not block and j % (m // 2) == 0
-                read, write = np.zeros(2 * width, complex), np.zeros(2 * width, complex)
-                read[here], write[here] = across, across.conj() / m * (1 if block or alone else 2)
-                if block:
-                    read[width:], write[width:] = 1j * across, -1j * across.conj() / m
-                kernel = np.outer(_wave(k, n, AROUND), _wave(j, m, AROUND)).ravel()
-                products = _real(read, kernel, write, alone)
-                new = slice(filled, filled := filled + len(products[0]))
-                blocks[block, new], kernels[block, new], blocks_back[block, :, new] = products
-    return rows, blocks, kernels.reshape(-1, 9), blocks_back, rows_back
+    for block, j in itertools.product(range(n // 2), range(m)):
+        k = block + 0.5
+        down, across = _wave(-k, n, range(height)), _wave(-j, m, range(width))
+        rows[block] = down.real, down.imag
+        rows_back[:, block] = np.stack([down.real, down.imag], 1) * 2 / n
+        read = np.concatenate([across, 1j * across])
+        kernel = np.outer(_wave(k, n, AROUND), _wave(j, m, AROUND)).ravel()
+        three = slice(3 * j, 3 * j + 3)
+        products = _real(read, kernel, read.conj() / m, alone=False)
+        blocks[block, three], kernels[block, three], blocks_back[block, :, three] = products
+    return rows.reshape(n, -1), blocks, kernels.reshape(-1, 9), blocks_back, rows_back.reshape(-1, n)
 
 
-def _wave(frequency: int, length: int, places: range) -> Array:
+def _wave(frequency: float, length: int, places: range) -> Array:
     wave: Array = np.exp(2j * np.pi * frequency * np.array(places) / length)
     return wave
 
