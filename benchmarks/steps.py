@@ -2,7 +2,7 @@
 
     python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
     python benchmarks/steps.py separable            # fine-tuning with torch's gradients, and with ours
-    python benchmarks/steps.py spectral             # convolutions and steps, torch's way and through spectra
+    python benchmarks/steps.py spectral             # convolutions and steps, torch's way and through spectra; --precision
     python benchmarks/steps.py stacked              # bfloat16: with torch's gradient of the weights, and with ours
     python benchmarks/steps.py recorded             # a CUDA GPU: one operation at a time, and as a recorded graph
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
@@ -176,7 +176,7 @@ def separable(rounds: int) -> None:
         print(f"| {precision} | {learns}, {side} | {' | '.join(cells)} |", flush=True)
 
 
-def spectral(rounds: int) -> None:
+def spectral(rounds: int, precision: str) -> None:
     """Convolutions with their gradients, then whole steps, in ms: torch's way and through spectra, in turns."""
     import torch
     from torch.nn import functional as F
@@ -189,8 +189,9 @@ def spectral(rounds: int) -> None:
 
     set_threads(None)
     shapes = [(7, 64, 64), (7, 64, 128), (7, 256, 256), (3, 128, 128), (3, 256, 256), (8, 64, 128), (15, 64, 256)]
-    print("| precision | convolution | torch's | ours |\n|---|---|---|---|")
-    for dtype, (side, inputs, outputs) in itertools.product((torch.bfloat16, torch.float32), shapes):
+    dtype = getattr(torch, precision)
+    print("| convolution | torch's | ours |\n|---|---|---|")
+    for side, inputs, outputs in shapes:
         image, kernel = torch.randn(BATCH, inputs, side, side), torch.randn(outputs, inputs, 3, 3)
         x, w = (part.to(dtype, memory_format=torch.channels_last).requires_grad_() for part in (image, kernel))
         ways: dict[str, Callable[..., torch.Tensor]] = {"torch's": partial(F.conv2d, padding=1), "ours": convolve}
@@ -204,11 +205,11 @@ def spectral(rounds: int) -> None:
             with keeping_freed_memory():
                 taken[name].append(1e3 * mean_seconds(learn, STEPS))
         what = f"{inputs} to {outputs}, {side}×{side}"
-        print(f"| {str(dtype)[6:]} | {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
-    print("\n| precision | network | torch's | ours |\n|---|---|---|---|")
+        print(f"| {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
+    print("\n| network | torch's | ours |\n|---|---|---|")
     least = {"torch's": 10**9, "ours": convolution.CHANNELS}
     networks = (*NETWORKS, ((32, 32), (96, 96), (192, 192)), ((64, 64), (256, 256), (256, 256)))
-    for precision, stages in itertools.product(("bfloat16", "float32"), networks):
+    for stages in networks:
         step = whole_step(stages, BATCH, torch.device("cpu"), Step, precision)
         taken = {name: [] for name in least}
         for name, channels in list(least.items()) * rounds:
@@ -216,7 +217,7 @@ def spectral(rounds: int) -> None:
             with keeping_freed_memory():
                 taken[name].append(1e3 * mean_seconds(step, 4))
         what = "-".join(str(stage[0]) for stage in stages)
-        print(f"| {precision} | {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
+        print(f"| {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
 
 
 def summary(values: list[float]) -> str:
@@ -306,6 +307,7 @@ def main() -> None:
         "what", choices=["layers", "separable", "spectral", "stacked", "recorded", "memory", "spin", "one"]
     )
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of spectral")
     parser.add_argument("--busy", action="store_true")
     arguments = parser.parse_args()
     if arguments.what == "one":
@@ -315,7 +317,7 @@ def main() -> None:
     elif arguments.what == "separable":
         separable(arguments.rounds)
     elif arguments.what == "spectral":
-        spectral(arguments.rounds)
+        spectral(arguments.rounds, arguments.precision)
     elif arguments.what == "stacked":
         stacked(arguments.rounds)
     elif arguments.what == "recorded":
