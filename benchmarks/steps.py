@@ -2,7 +2,7 @@
 
     python benchmarks/steps.py layers               # convolutions against a matrix product and a copy
     python benchmarks/steps.py separable            # fine-tuning with torch's gradients, and with ours
-    python benchmarks/steps.py spectral             # convolutions and steps, torch's way and through spectra; --precision
+    python benchmarks/steps.py spectral             # convolutions and steps, torch's way and through spectra
     python benchmarks/steps.py stacked              # bfloat16: with torch's gradient of the weights, and with ours
     python benchmarks/steps.py recorded             # a CUDA GPU: one operation at a time, and as a recorded graph
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
