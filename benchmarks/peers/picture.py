@@ -9,19 +9,19 @@ from pathlib import Path
 
 from benchmarks.peers.plan import ALL
 from benchmarks.peers.running import Row
-from benchmarks.peers.tables import where
+from benchmarks.peers.tables import latest, where
 
 from rung.budget import parse_duration
 
 
 def points(rows: Iterable[Row], machine: str) -> dict[str, list[tuple[float, float]]]:
-    """For each peer its seconds and test accuracy at every budget, medians over the seeds.
+    """For each peer its seconds and test accuracy at every budget, medians over the seeds of the last day.
 
     rung's seconds are those of the whole command, everybody else's those of the training.
     """
     runs: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if row["until"] is None and "error" not in row and where(row) == machine:
+    for row in latest(row for row in rows if row["until"] is None):
+        if "error" not in row and where(row) == machine:
             runs[row["peer"]][row["budget"]].append(row)
 
     def point(done: list[Row]) -> tuple[float, float]:

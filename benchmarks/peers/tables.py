@@ -23,12 +23,19 @@ def where(row: Row) -> str:
     return f"{row['processor']}, {row['cores']} cores{held}"
 
 
-def comparison(rows: Iterable[Row]) -> str:
-    """A table for each machine: peers by budgets, median test accuracy and its range over the seeds."""
-    machines: dict[str, dict[tuple[str, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
+def latest(rows: Iterable[Row]) -> list[Row]:
+    """Of each peer at each budget on each machine the rows of the last day on which it was measured."""
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        if row["until"] is None:
-            machines[where(row)][row["peer"], row["budget"]].append(row)
+        groups[row["peer"], row["budget"], where(row)].append(row)
+    return [row for group in groups.values() for row in group if row["date"] == max(one["date"] for one in group)]
+
+
+def comparison(rows: Iterable[Row]) -> str:
+    """A table for each machine: peers by budgets, median test accuracy of the last day and its range over the seeds."""
+    machines: dict[str, dict[tuple[str, str], list[Row]]] = defaultdict(lambda: defaultdict(list))
+    for row in latest(row for row in rows if row["until"] is None):
+        machines[where(row)][row["peer"], row["budget"]].append(row)
     parts = []
     for machine, cells in machines.items():
         budgets = sorted({budget for _, budget in cells}, key=parse_duration)
