@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import platform
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def test_freed_memory_is_kept_within_and_given_back_afterwards() -> None:
     with keeping_freed_memory():
         before = resident()
         blocks = [torch.ones(30 * 2**20 // 4) for _ in range(16)]
+        del blocks
+        assert resident() > before + 200
+    assert resident() < before + 60
+
+
+@glibc
+def test_blocks_of_more_than_the_usual_most_are_kept_where_the_library_allows_it() -> None:
+    if not ctypes.CDLL(None).mallopt(-3, 2**30):
+        pytest.skip("this C library gives large blocks back at once")
+    with keeping_freed_memory():
+        before = resident()
+        blocks = [torch.ones(64 * 2**20 // 4) for _ in range(8)]
         del blocks
         assert resident() > before + 200
     assert resident() < before + 60

@@ -20,8 +20,8 @@ def points(rows: Iterable[Row], machine: str) -> dict[str, list[tuple[float, flo
     rung's seconds are those of the whole command, everybody else's those of the training.
     """
     runs: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
-    for row in latest(row for row in rows if row["until"] is None):
-        if "error" not in row and where(row) == machine:
+    for row in latest(row for row in rows if row["until"] is None and "error" not in row):
+        if where(row) == machine:
             runs[row["peer"]][row["budget"]].append(row)
 
     def point(done: list[Row]) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -55,5 +57,14 @@ def test_in_bfloat16_it_is_exact_to_a_hundredth(side: int) -> None:
 
 def test_the_gradient_of_what_was_convolved_is_left_out_where_nobody_asks_for_it() -> None:
     weight = torch.randn(4, 3, 3, 3, requires_grad=True)
-    convolve(torch.randn(2, 3, 7, 7), weight).sum().backward()
-    assert weight.grad is not None
+    output = convolve(torch.randn(2, 3, 7, 7), weight)
+    with mock.patch("rung.models.spectral._synthesise") as back:
+        output.sum().backward()
+    assert weight.grad is not None and not back.called
+
+
+def test_a_second_derivative_is_refused_instead_of_wrong() -> None:
+    x, weight = torch.randn(2, 3, 7, 7, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
+    (first,) = torch.autograd.grad(convolve(x, weight).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()

@@ -26,19 +26,25 @@ class Conv3x3(nn.Conv2d):
         super().__init__(inputs, outputs, 3, stride, padding=1, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        if self.bias is not None or self.stride != (1, 1) or not learns_on_cpu(self, input):
+        if not (self._is_plain() and input.ndim == 4 and learns_on_cpu(self, input)):
             return super().forward(input)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
         if dtype == torch.bfloat16 and stacked.has_matrix_unit():
             # How the products of a spectrum do on such a unit is not known.
             return stacked.convolve(input, self.weight) if input.shape[3] < stacked.NARROW else super().forward(input)
-        if dtype in (torch.bfloat16, torch.float32) and self._has_fast_spectrum(input):
+        floats = (torch.bfloat16, torch.float32)
+        if len(input) >= IMAGES and {input.dtype, dtype} <= set(floats) and self.spectrum_size(*input.shape[2:]):
             return spectral.convolve(input.to(dtype), self.weight.to(dtype))
         return super().forward(input)
 
-    def _has_fast_spectrum(self, input: Tensor) -> bool:
-        count, inputs, height, width = input.shape
-        if count < IMAGES or min(inputs, self.out_channels) < CHANNELS:
-            return False
-        pixels = height * width
-        return pixels <= spectral.AT_ONCE or (pixels <= LARGE and inputs * self.out_channels >= LARGE_CHANNELS)
+    def spectrum_size(self, height: int, width: int) -> int:
+        """How many numbers the spectrum of all kernels has, where the layer learns through it on such maps; else 0."""
+        pixels, channels = height * width, self.in_channels * self.out_channels
+        small = pixels <= spectral.AT_ONCE
+        wide = min(self.in_channels, self.out_channels) >= CHANNELS and (small or channels >= LARGE_CHANNELS)
+        if not (self._is_plain() and wide and pixels <= LARGE):
+            return 0
+        return channels * len(spectral.find_spectrum(height, width, torch.float32).kernel)
+
+    def _is_plain(self) -> bool:
+        return self.bias is None and self.stride == (1, 1)

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 # Maps less wide are put side by side: at 15 pixels it pays for some numbers of channels only.
@@ -42,6 +43,7 @@ class _Stacked(torch.autograd.Function):
         return F.conv2d(x_NCHW, halved, padding=1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor]:
         (gradient_NCHW,) = gradients
         x_NCHW, weight = ctx.saved_tensors

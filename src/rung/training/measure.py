@@ -14,6 +14,7 @@ from rung.data.dataset import Dataset
 from rung.memory import keeping_freed_memory
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier, predict
+from rung.models.convolution import Conv3x3
 from rung.training.device import Machine, fastest_seconds, wait_for, worthwhile_threads
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
@@ -35,11 +36,13 @@ class NetworkSize:
         parameters: weights, trained and frozen.
         multiply_adds: of one image going through the convolutions and linear layers.
         activations: numbers that these layers put out for one image.
+        spectra: numbers of the spectra of kernels that a step on a CPU keeps, and of the largest twice more.
     """
 
     parameters: int
     multiply_adds: int
     activations: int
+    spectra: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,19 +70,24 @@ def count(config: NetworkConfig, image_size: tuple[int, int], channels: int, cla
     network = config.build(image_size, channels, classes)
     image = torch.zeros(1, channels, *image_size)
     multiply_adds = activations = 0
+    spectra = [0]
 
     def add(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal multiply_adds, activations
         assert isinstance(module.weight, Tensor)
         multiply_adds += output.numel() * module.weight[0].numel()
         activations += output.numel()
+        if isinstance(module, Conv3x3):
+            spectra.append(module.spectrum_size(*output.shape[2:]))
 
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.register_forward_hook(add)
     with torch.inference_mode():
         network.eval()(image)
-    return NetworkSize(sum(p.numel() for p in network.parameters()), multiply_adds, activations)
+    return NetworkSize(
+        sum(p.numel() for p in network.parameters()), multiply_adds, activations, sum(spectra) + 2 * max(spectra)
+    )
 
 
 @keeping_freed_memory()
@@ -104,9 +112,12 @@ def measure_cost(
     size = network_size(recipe.network, dataset)
     # Each activation is kept for the backward pass about four times (convolution, pooling, normalisation,
     # ReLU), in half precision or in full.
-    bytes_per_image = 4 * (2 if machine.precision == "bfloat16" else 4) * size.activations
+    each = 2 if machine.precision == "bfloat16" else 4
+    bytes_per_image = 4 * each * size.activations
     # Weights, gradients, what the optimizer remembers, and the best weights.
     base_bytes = BASE_BYTES + 5 * 4 * size.parameters
+    if device.type == "cpu":
+        base_bytes += each * size.spectra
     if max_memory is not None:
         fitting = max(8, int((max_memory - base_bytes) / bytes_per_image))
         recipe = replace(recipe, batch_size=min(recipe.batch_size, fitting))

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 
 from rung.training.recipe import Recipe
 
+# Iterations whose polynomials are multiplied before the matrix is: with more, float32 rounds the inner products of rows
+# that depend on each other to negative squares, which grow.
+TOGETHER = 3
+
 
 def orthogonalise(gradient: Tensor, iterations: int = 3) -> Tensor:
     """The nearest semi-orthogonal matrix to ``gradient``, roughly: singular values end up near 1.
@@ -26,20 +30,26 @@ def orthogonalise(gradient: Tensor, iterations: int = 3) -> Tensor:
     Returns:
         The same shape and type.
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     tall = gradient.shape[0] > gradient.shape[1]
     matrix = gradient.T if tall else gradient
     x: Tensor = matrix / (matrix.norm() + 1e-7)
-    gram = x @ x.T
+    for done in range(0, iterations, TOGETHER):
+        x = _polynomial(x @ x.T, min(TOGETHER, iterations - done)) @ x
+    return x.T if tall else x
+
+
+def _polynomial(gram: Tensor, iterations: int) -> Tensor:
+    """What that many iterations multiply a matrix with, from the inner products of its rows."""
+    a, b, c = 3.4445, -4.7750, 2.0315
     product: Tensor | None = None
     for left in reversed(range(iterations)):
-        polynomial = b * gram + c * gram @ gram
-        polynomial.diagonal().add_(a)
-        product = polynomial if product is None else polynomial @ product
+        factor = b * gram + c * gram @ gram
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
         if left:
-            gram = polynomial @ gram @ polynomial
-    x = x if product is None else product @ x
-    return x.T if tall else x
+            gram = factor @ gram @ factor
+    assert product is not None
+    return product
 
 
 class Optimizer:
