@@ -246,10 +246,8 @@ def stacked(rounds: int) -> None:
             ours.NARROW = wide
             with keeping_freed_memory():
                 taken[name].append(1e3 * mean_seconds(step, STEPS))
-        print(
-            f"| {'-'.join(str(stage[0]) for stage in stages)} | {' | '.join(map(summary, taken.values()))} |",
-            flush=True,
-        )
+        what = "-".join(str(stage[0]) for stage in stages)
+        print(f"| {what} | {' | '.join(map(summary, taken.values()))} |", flush=True)
 
 
 def recorded() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rung.models import spectral, stacked
-from rung.models.learning import learns_on_cpu
+from rung.models.learning import computed_in, learns_on_cpu
 
 # Of channels, in and out, and images a step: with fewer, the way to the spectrum and back takes longer than what it
 # saves. (``benchmarks/steps.py spectral``)
@@ -28,12 +28,12 @@ class Conv3x3(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if not (self._is_plain() and input.ndim == 4 and learns_on_cpu(self, input)):
             return super().forward(input)
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
+        dtype = computed_in(input)
         if dtype == torch.bfloat16 and stacked.has_matrix_unit():
             # How the products of a spectrum do on such a unit is not known.
             return stacked.convolve(input, self.weight) if input.shape[3] < stacked.NARROW else super().forward(input)
-        floats = (torch.bfloat16, torch.float32)
-        if len(input) >= IMAGES and {input.dtype, dtype} <= set(floats) and self.spectrum_size(*input.shape[2:]):
+        known = {input.dtype, dtype} <= {torch.bfloat16, torch.float32}
+        if len(input) >= IMAGES and known and self.spectrum_size(*input.shape[2:]):
             return spectral.convolve(input.to(dtype), self.weight.to(dtype))
         return super().forward(input)
 

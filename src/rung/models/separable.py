@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rung.models.learning import learns_on_cpu
+from rung.models.learning import computed_in, learns_on_cpu
 
 # Columns of a kernel from which on the library's own gradient is slower than the detour, by what the network computes
 # in; and of the widest whose halves it is quick with.
@@ -35,7 +35,7 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         if not self._learns_slowly(input):
             return super().forward(input)
-        dtype = _dtype(input)
+        dtype = computed_in(input)
         assert self.bias is not None
         given = (part.to(dtype) for part in (input, self.weight, self.bias))
         output: Tensor = _Depthwise.apply(*given, self.stride[0])  # type: ignore[no-untyped-call]
@@ -43,7 +43,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def _learns_slowly(self, input: Tensor) -> bool:
         """Whether torch's own gradient would be the slower one."""
-        least = LEAST.get(_dtype(input))
+        least = LEAST.get(computed_in(input))
         return least is not None and least <= self.kernel_size[1] <= MOST and _learns_with_onednn(self, input)
 
 
@@ -54,7 +54,7 @@ class PointwiseConv2d(nn.Conv2d):
         super().__init__(inputs, outputs, 1)
 
     def forward(self, input: Tensor) -> Tensor:
-        learns = _learns_with_onednn(self, input) and _dtype(input) == torch.bfloat16
+        learns = _learns_with_onednn(self, input) and computed_in(input) == torch.bfloat16
         if not (learns and input.shape[2:].numel() <= SMALL):
             return super().forward(input)
         x_NHWC = input.permute(0, 2, 3, 1)
@@ -63,11 +63,6 @@ class PointwiseConv2d(nn.Conv2d):
 
 def _learns_with_onednn(layer: nn.Conv2d, input: Tensor) -> bool:
     return learns_on_cpu(layer, input) and _has_onednn()
-
-
-def _dtype(input: Tensor) -> torch.dtype:
-    """What a convolution of ``input`` is computed in."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else input.dtype
 
 
 def _has_onednn() -> bool:
