@@ -150,6 +150,7 @@ def _at_once(height: int, width: int) -> tuple[Array | None, Array, Array, Array
         if (k, j) > conjugate:
             continue
         alone = (k, j) == conjugate
+        # torch's convolution does not turn kernels around, so their waves run the other way.
         read = np.outer(_wave(-k, n, range(height)), _wave(-j, m, range(width))).ravel()
         kernel = np.outer(_wave(k, n, AROUND), _wave(j, m, AROUND)).ravel()
         products = _real(read, kernel, read.conj() / (n * m) * (1 if alone else 2), alone)
