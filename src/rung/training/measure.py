@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass, replace
 
@@ -24,8 +25,10 @@ from rung.training.step import WARM_UP, step_for
 BASE_BYTES = 500 * 2**20
 # Images of the trial of a forward pass, at least.
 FORWARD_IMAGES = 64
-# Seconds after which no further trial step is made.
+# Seconds after which no further trial step is made; those that the timed steps together take at least, until there are
+# so many: small ones take half as long again as usual while their memory is new.
 PATIENCE = 1.0
+TRIAL_SECONDS, TRIAL_STEPS = 0.2, 10
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def measure_cost(
     """Time real steps of a throw-away network on real batches, in about half a second.
 
     A first step, in which libraries prepare themselves, is not counted, nor are those after which a GPU records one; of
-    the next two the mean is taken.
+    the next, two to ten, the median of the later half is taken.
 
     Args:
         max_memory: bytes that the process may use; the trial's batches are as small as that needs, or of eight.
@@ -142,9 +145,11 @@ def measure_cost(
         for number in range(first):
             timed(number)
         timings = [timed(first)]
-        if time.perf_counter() - began < PATIENCE:
-            timings.append(timed(first + 1))
-    seconds = sum(timings) / len(timings)
+        while len(timings) < TRIAL_STEPS and time.perf_counter() - began < PATIENCE:
+            if len(timings) > 1 and sum(timings) > TRIAL_SECONDS:
+                break
+            timings.append(timed(first + len(timings)))
+    seconds = statistics.median(timings[len(timings) // 2 :])
     if forward is None:
         # Few training images make small batches, whose images take longer each than the evaluation's.
         sample = dataset.train.subset(np.resize(batches.positions(0), max(batches.batch_size, FORWARD_IMAGES)))
