@@ -89,3 +89,37 @@ def test_a_forward_pass_is_timed_on_a_batch_as_of_the_evaluation(
     monkeypatch.setattr(measure, "predict", lambda model, images, **how: seen.append(len(images)))
     measure_cost(Recipe(network=FastConfig(), batch_size=8), make_dataset(12), machine, 0)
     assert set(seen) == {measure.FORWARD_IMAGES}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "made", "counted"),
+    [
+        ([0.5, 0.04, 0.04, 0.04, 0.03, *[0.02] * 20], 8, 0.02),  # The first is never counted, the early ones are slow.
+        ([0.5, *[0.001] * 30], 11, 0.001),
+        ([0.5, 0.15, 0.25, 9.0], 3, 0.25),
+        ([0.5, 0.6, 9.0], 2, 0.6),
+    ],
+)
+def test_short_steps_are_timed_until_their_memory_is_warm(
+    seconds: list[float],
+    made: int,
+    counted: float,
+    dataset: Dataset,
+    recipe: Recipe,
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, steps = [0.0], []
+
+    class Fake:
+        def __init__(self, *given: Any, **named: Any) -> None: ...
+
+        def __call__(self, number: int, share: float) -> None:
+            now[0] += seconds[number]
+            steps.append(number)
+
+    monkeypatch.setattr(measure, "step_for", lambda device: Fake)
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: now[0])
+    cost = measure_cost(recipe, dataset, machine, 0, forward=0.01)
+    assert steps == list(range(made))
+    assert cost.step == pytest.approx(counted / recipe.batch_size)
