@@ -25,9 +25,10 @@ from rung.training.step import WARM_UP, step_for
 BASE_BYTES = 500 * 2**20
 # Images of the trial of a forward pass, at least.
 FORWARD_IMAGES = 64
-# Seconds after which no further trial step is made; those that the timed steps together take at least, until there are
-# so many: small ones take half as long again as usual while their memory is new.
+# Seconds after which no further trial step is made.
 PATIENCE = 1.0
+# Two steps are timed, and more until they have taken so many seconds or there are so many of them: short ones take half
+# as long again as usual while their memory is new.
 TRIAL_SECONDS, TRIAL_STEPS = 0.2, 10
 
 
@@ -145,9 +146,9 @@ def measure_cost(
         for number in range(first):
             timed(number)
         timings = [timed(first)]
-        while len(timings) < TRIAL_STEPS and time.perf_counter() - began < PATIENCE:
-            if len(timings) > 1 and sum(timings) > TRIAL_SECONDS:
-                break
+        while time.perf_counter() - began < PATIENCE and (
+            len(timings) < 2 or (len(timings) < TRIAL_STEPS and sum(timings) <= TRIAL_SECONDS)
+        ):
             timings.append(timed(first + len(timings)))
     seconds = statistics.median(timings[len(timings) // 2 :])
     if forward is None:
