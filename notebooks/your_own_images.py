@@ -70,8 +70,11 @@ print(f"weakest class: {weakest.name}, {weakest.recall:.0%} found")
 # Each finding has its evidence and a remedy. [troubleshooting.md](../docs/troubleshooting.md) explains them at length.
 
 # %%
-for finding in rung.diagnose(run.path).findings:
+findings = rung.diagnose(run.path).findings
+for finding in findings:
     print(f"[{finding.severity}] {finding.statement}\n    → {finding.remedy.text}")
+if not findings:
+    print("Nothing was found.")
 
 # %% [markdown]
 # ## Use it
