@@ -30,9 +30,9 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         kind="too_few_steps",
         severity="warning",
         statement=(
-            f"Underfitting for lack of steps: after {steps} steps ({evidence.history[-1].epoch:.2g} epochs) it is "
-            f"right in "
-            f"{train.accuracy:.1%} of its own training images, and still learning."
+            f"Underfitting for lack of steps: after {steps} step{'' if steps == 1 else 's'} "
+            f"({evidence.history[-1].epoch:.2g} epochs) it is right in {train.accuracy:.1%} of its own training "
+            f"images, and still learning."
         ),
         remedy=Remedy(f"Give it {factor} times the time.", evidence.command(**settings), settings),
         cost=0.25,
