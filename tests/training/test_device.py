@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from rung.training import device
 from rung.training.device import (
     Machine,
     choose_device,
+    faster_precision,
     fastest_seconds,
     measure_machine,
     processor_name,
@@ -40,7 +43,9 @@ def test_a_device_that_is_not_there(name: str, available: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(("half", "chosen"), [(0.2, "float32"), (1.0, "float32"), (1.2, "float32"), (2.5, "bfloat16")])
 def test_half_precision_needs_a_clear_advantage(half: float, chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "_convolution_rate", lambda _, name, known: 100 * (half if name == "bfloat16" else 1.0))
+    monkeypatch.setattr(
+        device, "_convolution_rate", lambda _, name, batch, **how: 100 * (half if name == "bfloat16" else 1.0)
+    )
     machine = measure_machine(CPU)
     assert machine.precision == chosen
     assert machine.gflops == 100 * (half if chosen == "bfloat16" else 1.0)
@@ -50,13 +55,13 @@ def test_half_precision_needs_a_clear_advantage(half: float, chosen: str, monkey
 def test_a_doubtful_answer_is_asked_again(ratio: float, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def rate(_: torch.device, name: str, known: float) -> float:
+    def rate(_: torch.device, name: str, batch: int, **how: Any) -> float:
         asked.append(name)
         # Other programs slow half precision down until the sixth turn.
         return 100.0 if name == "float32" else 100 * (ratio if len(asked) < 11 else 2.0)
 
     monkeypatch.setattr(device, "_convolution_rate", rate)
-    assert measure_machine(CPU).precision == "bfloat16"
+    assert faster_precision(CPU) == "bfloat16"
     assert len(asked) == 12
 
 
@@ -101,13 +106,39 @@ def test_one_slow_try_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_emulated_half_precision_is_not_tried_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
-    def rate(_: torch.device, name: str, known: float) -> float:
+    def rate(_: torch.device, name: str, batch: int, *, known: float = 0.0, **how: Any) -> float:
         asked.append((name, known))
         return 100.0 if name == "float32" else 3.0
 
     monkeypatch.setattr(device, "_convolution_rate", rate)
-    assert measure_machine(CPU).precision == "float32"
+    assert faster_precision(CPU) == "float32"
     assert asked[1] == ("bfloat16", 100.0) and len(asked) == 4
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread's own time is not counted in milliseconds")
+def test_the_precision_does_not_depend_on_what_other_programs_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    convolve = device.F.conv2d
+
+    def interrupted(images: torch.Tensor, weight: torch.Tensor, padding: int) -> torch.Tensor:
+        if images.dtype == torch.bfloat16:
+            time.sleep(0.1)  # another program has the core
+        return convolve(images, weight, padding=padding)
+
+    alone = faster_precision(CPU)
+    monkeypatch.setattr(device.F, "conv2d", interrupted)
+    assert faster_precision(CPU) == alone
+    monkeypatch.setattr(device, "own_clock", lambda: time.perf_counter)
+    assert faster_precision(CPU) == "float32"
+
+
+def test_the_precision_is_found_with_one_thread_and_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    monkeypatch.setattr(
+        device, "_convolution_rate", lambda *_, **how: threads.append(torch.get_num_threads()) or float(len(threads))
+    )
+    before = torch.get_num_threads()
+    measure_machine(CPU)
+    assert set(threads[:-1]) == {1} and threads[-1] == before == torch.get_num_threads()
 
 
 def test_the_processor_has_a_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,33 +72,58 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def measure_machine(device: torch.device, precision: str | None = None) -> Machine:
-    """Find the faster precision in about a tenth of a second.
+    """Find the faster precision and its rate in about a tenth of a second.
 
     Args:
         device: where training will be.
         precision: instead of the faster one.
     """
-    names = [precision] if precision else ["float32", "bfloat16"]
-    rates = dict.fromkeys(names, 0.0)
-    # In turns, and the best of each counts, so that another program's moment of work does not decide. Where the
-    # answer is not clear it is asked again, because weights that a seed shall give again depend on it.
-    for turn in range(10):
-        for name in names:
-            rates[name] = max(rates[name], _convolution_rate(device, name, rates[names[0]]))
-        ratio = rates[names[-1]] / rates[names[0]]
-        if (turn >= 2 and (len(names) == 1 or not _doubtful(ratio))) or (turn >= 1 and ratio < HOPELESS):
-            break
-    chosen = names[-1] if len(names) == 1 or rates["bfloat16"] > ADVANTAGE * rates["float32"] else "float32"
-    return Machine(str(device), processor_name(device), torch.get_num_threads(), chosen, rates[chosen])
+    chosen = precision or faster_precision(device)
+    rate = _convolution_rate(device, chosen, batch=16 if device.type == "cpu" else 512, repeats=6)
+    return Machine(str(device), processor_name(device), torch.get_num_threads(), chosen, rate)
+
+
+def faster_precision(device: torch.device) -> str:
+    """``"float32"`` or ``"bfloat16"``.
+
+    Weights that a seed shall give again depend on the answer, so other programs must not: a CPU is asked with one
+    thread, which has nobody to wait for, and where the system counts the thread's own computing time, by that.
+    """
+    batch, clock = (8, own_clock()) if device.type == "cpu" else (512, time.perf_counter)
+    single = half = 0.0
+    with using_threads(1 if device.type == "cpu" else None):
+        # In turns, and the best of each counts. Where the answer is not clear it is asked again.
+        for turn in range(10):
+            single = max(single, _convolution_rate(device, "float32", batch, clock=clock))
+            half = max(half, _convolution_rate(device, "bfloat16", batch, clock=clock, known=single))
+            if (turn >= 2 and not _doubtful(half / single)) or (turn >= 1 and half < HOPELESS * single):
+                break
+    return "bfloat16" if half > ADVANTAGE * single else "float32"
+
+
+def own_clock() -> Callable[[], float]:
+    """The clock that stands still while other programs have the core; the wall's where there is none for milliseconds.
+
+    Windows counts a thread's time in ticks of 16 ms, and on macOS a product may be computed by other threads.
+    """
+    return time.thread_time if sys.platform == "linux" else time.perf_counter
 
 
 def _doubtful(ratio: float) -> bool:
     return ADVANTAGE / 1.3 < ratio < ADVANTAGE * 1.3
 
 
-def _convolution_rate(device: torch.device, precision: str, known: float = 0.0) -> float:
+def _convolution_rate(
+    device: torch.device,
+    precision: str,
+    batch: int,
+    *,
+    repeats: int = 2,
+    clock: Callable[[], float] | None = None,
+    known: float = 0.0,
+) -> float:
     """Operations a second in 10⁹; one try has to do where it shows less than ``HOPELESS`` times the ``known`` rate."""
-    batch, channels, side = (16, 64, 16) if device.type == "cpu" else (512, 128, 16)
+    channels, side = (64, 16) if device.type == "cpu" else (128, 16)
     dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
     shape = (batch, channels, side, side)
     images = torch.ones(shape, device=device, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
@@ -108,20 +134,28 @@ def _convolution_rate(device: torch.device, precision: str, known: float = 0.0) 
 
     operations = 3 * 2 * batch * side * side * channels * channels * 9
     enough = operations / 1e9 / (HOPELESS * known) if known else math.inf
-    return operations / fastest_seconds(step, device, repeats=2, enough=enough) / 1e9
+    return operations / fastest_seconds(step, device, repeats, enough, clock) / 1e9
 
 
-def fastest_seconds(work: Callable[[], object], device: torch.device, repeats: int, enough: float = math.inf) -> float:
+def fastest_seconds(
+    work: Callable[[], object],
+    device: torch.device,
+    repeats: int,
+    enough: float = math.inf,
+    clock: Callable[[], float] | None = None,
+) -> float:
     """The shortest of ``repeats`` timings of ``work``, in seconds, after one that does not count.
 
-    As soon as one takes longer than ``enough`` seconds, the first included, it is the answer.
+    As soon as one takes longer than ``enough`` seconds, the first included, it is the answer. ``clock`` is by default
+    the wall's.
     """
+    clock = clock or time.perf_counter
     shortest = math.inf
     for attempt in range(repeats + 1):
-        start = time.perf_counter()
+        start = clock()
         work()
         wait_for(device)
-        seconds = time.perf_counter() - start
+        seconds = clock() - start
         if attempt or seconds > enough:
             shortest = min(shortest, seconds)
         if seconds > enough:
