@@ -8,6 +8,7 @@
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
     python benchmarks/steps.py spin --rounds 4      # how long a thread of GNU's OpenMP spins before it sleeps
     python benchmarks/steps.py spin --busy          # the same with another program on one core
+    python benchmarks/steps.py precision --busy     # which arithmetic is chosen, beside two programs that convolve
 
 Each measurement is a process of its own; those that are compared take turns. Printed are medians over the rounds, with
 the least and the most. Images are noise: nothing is learnt here.
@@ -24,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -84,20 +86,41 @@ def mean_seconds(work: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
+# Programs that other ones share the cores with: one that computes on a single core, and one that does on all of them.
+LOOP = "while True: pass"
+CONVOLVE = "import torch\nx, w = torch.ones(64, 64, 32, 32), torch.ones(64, 64, 3, 3)\nwhile True: torch.conv2d(x, w)"
+
+
 @contextlib.contextmanager
-def rival(wanted: bool) -> Iterator[None]:
-    """Another program on one core, if it is ``wanted``."""
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if wanted else None
+def rivals(*programs: str) -> Iterator[None]:
+    """Other programs beside."""
+    processes = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
     try:
         yield
     finally:
-        if process:
+        for process in processes:
             process.kill()
+
+
+def precisions(rounds: int, busy: bool) -> None:
+    """How often each arithmetic is chosen, with one thread and with as many as there are cores."""
+    import torch
+
+    from rung.training.device import measure_machine, set_threads
+
+    with rivals(*([CONVOLVE] * 2 if busy else [])):
+        time.sleep(5 if busy else 0)
+        for threads in (1, None):
+            set_threads(threads)
+            began = time.perf_counter()
+            chosen = Counter(measure_machine(torch.device("cpu")).precision for _ in range(rounds))
+            each = (time.perf_counter() - began) / rounds
+            print(f"{torch.get_num_threads()} threads: {dict(chosen)}, {each:.2f} s each")
 
 
 def compare(what: str, rounds: int, busy: bool) -> None:
     taken: dict[str, list[list[float]]] = {name: [] for name in WAYS[what]}
-    with rival(busy):
+    with rivals(*([LOOP] if busy else [])):
         for _ in range(rounds):
             for name, settings in WAYS[what].items():
                 command = [sys.executable, __file__, "one"]
@@ -304,7 +327,7 @@ def whole_step(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "what", choices=["layers", "separable", "spectral", "stacked", "recorded", "memory", "spin", "one"]
+        "what", choices=["layers", "separable", "spectral", "stacked", "recorded", "memory", "spin", "precision", "one"]
     )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of spectral")
@@ -322,6 +345,8 @@ def main() -> None:
         stacked(arguments.rounds)
     elif arguments.what == "recorded":
         recorded()
+    elif arguments.what == "precision":
+        precisions(arguments.rounds, arguments.busy)
     else:
         compare(arguments.what, arguments.rounds, arguments.busy)
 
