@@ -103,14 +103,14 @@ def rivals(*programs: str) -> Iterator[None]:
 
 
 def precisions(rounds: int, busy: bool) -> None:
-    """How often each arithmetic is chosen, with one thread and with as many as there are cores."""
+    """How often each arithmetic is chosen, with a thread for each core and with one."""
     import torch
 
     from rung.training.device import measure_machine, set_threads
 
     with rivals(*([CONVOLVE] * 2 if busy else [])):
         time.sleep(5 if busy else 0)
-        for threads in (1, None):
+        for threads in (None, 1):  # Never more than before.
             set_threads(threads)
             began = time.perf_counter()
             chosen = Counter(measure_machine(torch.device("cpu")).precision for _ in range(rounds))

@@ -79,7 +79,7 @@ def measure_machine(device: torch.device, precision: str | None = None) -> Machi
         precision: instead of the faster one.
     """
     chosen = precision or faster_precision(device)
-    rate = _convolution_rate(device, chosen, batch=16 if device.type == "cpu" else 512, repeats=6)
+    rate = _convolution_rate(device, chosen, batch=16 if device.type == "cpu" else 512, repeats=3)
     return Machine(str(device), processor_name(device), torch.get_num_threads(), chosen, rate)
 
 
