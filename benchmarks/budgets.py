@@ -1,7 +1,8 @@
 """What `rung train` delivers for a budget: accuracy, kept promises, memory. One row a run, one line a budget.
 
     python benchmarks/budgets.py cifar10 15s 30s 1m 2m --seeds 3
-    python benchmarks/budgets.py cifar10 1m --busy          # another process takes a core from the middle on
+    python benchmarks/budgets.py cifar10 1m --busy          # another program takes a core from the middle on
+    python benchmarks/budgets.py cifar10 30s --busy all     # another program computes on all cores, all the time
     python benchmarks/budgets.py cifar10 2m --pretrained auto      # from a pretrained network where that is planned
 
 Every run is a whole command in a process of its own, timed from outside. Rows are appended to
@@ -27,27 +28,33 @@ from rung.budget import parse_duration
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.beside import CONVOLVE, LOOP, beside
 from benchmarks.commands import rung_train
 
 RESULTS = Path(__file__).parent / "results" / "budgets.jsonl"
+# What a table says of what ran beside.
+BESIDE: dict[bool | str, str] = {False: "", True: " with a busy core", "all": " with all cores busy"}
 
 
-def measure(data: str, budget: str, seed: int, busy: bool, pretrained: str) -> dict[str, Any]:
-    """Run one command; with ``busy`` a second process computes from half the budget on."""
+def measure(data: str, budget: str, seed: int, busy: bool | str, pretrained: str) -> dict[str, Any]:
+    """Run one command; with ``busy`` a second process computes from half the budget on, with ``"all"`` all the time."""
+    with beside(*([CONVOLVE] if busy == "all" else [])):
+        time.sleep(5 if busy == "all" else 0)
+        return _measure(data, budget, seed, busy, pretrained)
+
+
+def _measure(data: str, budget: str, seed: int, busy: bool | str, pretrained: str) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp())
     command = rung_train(data, budget, folder / "run", "--seed", str(seed), "--pretrained", pretrained)
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    rival = None
-    if busy:
+    if busy is True:
         time.sleep(parse_duration(budget) / 2)
-        rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - start
-    if rival:
-        rival.kill()
+    with beside(*([LOOP] if busy is True else [])):
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - start
     if status:
         raise SystemExit(f"{' '.join(command)} failed")
     result = json.loads(output)
@@ -94,7 +101,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "| command | seeds | accuracy | each | wall clock | within 5 % | expected covers | epochs | training | peak |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    groups: dict[tuple[str, str, bool, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, bool | str, str], list[dict[str, Any]]] = {}
     for row in rows:
         key = row["data"], row["budget"], row["busy"], row.get("pretrained", "never")
         groups.setdefault(key, []).append(row)
@@ -105,7 +112,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         training = statistics.median(run["training_share"] for run in runs)
         kept = sum(abs(wall / seconds - 1) <= 0.05 for wall in walls)
         lines.append(
-            f"| `rung train {data} --budget {budget} --pretrained {pretrained}`{' with a busy core' if busy else ''} "
+            f"| `rung train {data} --budget {budget} --pretrained {pretrained}`{BESIDE[busy]} "
             f"| {len(runs)} "
             f"| {statistics.median(accuracies):.2%} | {', '.join(f'{a:.2%}' for a in accuracies)} "
             f"| {', '.join(f'{wall:.1f} s' for wall in walls)} | {kept} of {len(runs)} "
@@ -121,14 +128,15 @@ def main() -> None:
     parser.add_argument("data", nargs="?", default="cifar10")
     parser.add_argument("budgets", nargs="*")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--busy", nargs="?", choices=("middle", "all"), const="middle")
     parser.add_argument("--pretrained", choices=("never", "auto"), default="never", help="default: from scratch")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
+    busy = "all" if arguments.busy == "all" else arguments.busy is not None
     for budget in arguments.budgets:
         for seed in range(arguments.seeds):
-            row = measure(arguments.data, budget, seed, arguments.busy, arguments.pretrained)
+            row = measure(arguments.data, budget, seed, busy, arguments.pretrained)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)

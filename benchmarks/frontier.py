@@ -33,13 +33,14 @@ from rung.models import network_config
 from rung.models.classifier import predict
 from rung.models.fast import FastConfig
 from rung.training.clocks import StepClock
-from rung.training.device import choose_device, measure_machine, set_threads
+from rung.training.device import choose_device, measure_machine
 from rung.training.frontier import Frontier
 from rung.training.loop import TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.plan import choose_batch_size, choose_filter_rate, choose_pruning
 from rung.training.recipe import Recipe
 from rung.training.session import new_state
+from rung.training.threads import set_threads
 
 RESULTS = Path(__file__).parent / "results"
 TABLE = Path(__file__).parents[1] / "src" / "rung" / "training" / "frontier.json"

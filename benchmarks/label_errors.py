@@ -33,9 +33,10 @@ from rung.diagnosis.out_of_fold import OutOfFold, out_of_fold
 from rung.models.classifier import predict
 from rung.progress import training_display
 from rung.training.clocks import StepClock
-from rung.training.device import Machine, choose_device, measure_machine, set_threads
+from rung.training.device import Machine, choose_device, measure_machine
 from rung.training.plan import Plan
 from rung.training.session import DisplayObserver, new_state, plan_training, total_steps, train
+from rung.training.threads import set_threads
 
 
 def plant(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, np.ndarray]:

@@ -248,8 +248,9 @@ def again() -> None:
     import torch
 
     from rung.data import load
-    from rung.training.device import measure_machine, set_threads
+    from rung.training.device import measure_machine
     from rung.training.session import plan_training
+    from rung.training.threads import set_threads
 
     set_threads(None)
     machine = measure_machine(torch.device("cpu"))

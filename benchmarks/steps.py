@@ -8,6 +8,7 @@
     python benchmarks/steps.py memory --rounds 4    # memory that is kept for the next step, against memory given back
     python benchmarks/steps.py spin --rounds 4      # how long a thread of GNU's OpenMP spins before it sleeps
     python benchmarks/steps.py spin --busy          # the same with another program on one core
+    python benchmarks/steps.py crowd --rounds 20    # one thread against all, beside other programs
     python benchmarks/steps.py precision --busy     # which arithmetic is chosen, beside two programs that convolve
 
 Each measurement is a process of its own; those that are compared take turns. Printed are medians over the rounds, with
@@ -26,9 +27,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.beside import CONVOLVE, LOOP, beside
 
 if TYPE_CHECKING:
     from rung.training.step import Step
@@ -49,9 +56,10 @@ def steps() -> list[float]:
     from rung.memory import keeping_freed_memory
     from rung.models.classifier import Classifier, autocast
     from rung.models.fast import FastConfig
-    from rung.training.device import measure_machine, set_threads
+    from rung.training.device import measure_machine
     from rung.training.optimizers import Optimizers
     from rung.training.recipe import Recipe
+    from rung.training.threads import set_threads
 
     set_threads(None)
     cpu = torch.device("cpu")
@@ -86,29 +94,14 @@ def mean_seconds(work: Callable[[], object], times: int) -> float:
     return (time.perf_counter() - start) / times
 
 
-# Programs that other ones share the cores with: one that computes on a single core, and one that does on all of them.
-LOOP = "while True: pass"
-CONVOLVE = "import torch\nx, w = torch.ones(64, 64, 32, 32), torch.ones(64, 64, 3, 3)\nwhile True: torch.conv2d(x, w)"
-
-
-@contextlib.contextmanager
-def rivals(*programs: str) -> Iterator[None]:
-    """Other programs beside."""
-    processes = [subprocess.Popen([sys.executable, "-c", program]) for program in programs]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-
-
 def precisions(rounds: int, busy: bool) -> None:
     """How often each arithmetic is chosen, with a thread for each core and with one."""
     import torch
 
-    from rung.training.device import measure_machine, set_threads
+    from rung.training.device import measure_machine
+    from rung.training.threads import set_threads
 
-    with rivals(*([CONVOLVE] * 2 if busy else [])):
+    with beside(*([CONVOLVE] * 2 if busy else [])):
         time.sleep(5 if busy else 0)
         for threads in (None, 1):  # Never more than before.
             set_threads(threads)
@@ -118,9 +111,27 @@ def precisions(rounds: int, busy: bool) -> None:
             print(f"{torch.get_num_threads()} threads: {dict(chosen)}, {each:.2f} s each")
 
 
+def crowd(rounds: int) -> None:
+    """Short pieces of work a second, with one thread and with one for each core, beside other programs."""
+    from rung.training.threads import pieces_per_second, set_threads
+
+    most = set_threads(None)
+    print(f"| beside | one thread | {most} threads | fewer are used |\n|---|---|---|---|")
+    for name, programs in (("nothing", []), ("a loop", [LOOP]), ("convolutions", [CONVOLVE])):
+        alone, together = [], []
+        with beside(*programs):
+            time.sleep(5 if programs else 0)
+            for _ in range(rounds):
+                alone.append(pieces_per_second(1))
+                together.append(pieces_per_second(most))
+                time.sleep(0.2)
+        fewer = sum(one > all_of_them for one, all_of_them in zip(alone, together, strict=True))
+        print(f"| {name} | {statistics.median(alone):.0f} | {statistics.median(together):.0f} | {fewer} of {rounds} |")
+
+
 def compare(what: str, rounds: int, busy: bool) -> None:
     taken: dict[str, list[list[float]]] = {name: [] for name in WAYS[what]}
-    with rivals(*([LOOP] if busy else [])):
+    with beside(*([LOOP] if busy else [])):
         for _ in range(rounds):
             for name, settings in WAYS[what].items():
                 command = [sys.executable, __file__, "one"]
@@ -141,7 +152,7 @@ def layers() -> None:
     from torch.nn import functional as F
 
     from rung.memory import keeping_freed_memory
-    from rung.training.device import set_threads
+    from rung.training.threads import set_threads
 
     set_threads(None)
     with keeping_freed_memory():
@@ -174,7 +185,7 @@ def separable(rounds: int) -> None:
     from rung.models import separable as ours
     from rung.models.classifier import autocast
     from rung.models.pretrained import Learns, PretrainedConfig
-    from rung.training.device import set_threads
+    from rung.training.threads import set_threads
 
     set_threads(None)
     images, labels = torch.randn(32, 3, 32, 32).to(memory_format=torch.channels_last), torch.randint(0, 10, (32,))
@@ -208,8 +219,8 @@ def spectral(rounds: int, precision: str) -> None:
     from rung.models import convolution
     from rung.models import stacked as unit
     from rung.models.spectral import convolve
-    from rung.training.device import set_threads
     from rung.training.step import Step
+    from rung.training.threads import set_threads
 
     set_threads(None)
     unit.has_matrix_unit = lambda: False
@@ -255,8 +266,8 @@ def stacked(rounds: int) -> None:
 
     from rung.memory import keeping_freed_memory
     from rung.models import stacked as ours
-    from rung.training.device import set_threads
     from rung.training.step import Step
+    from rung.training.threads import set_threads
 
     set_threads(None)
     ours.has_matrix_unit = lambda: True
@@ -327,7 +338,19 @@ def whole_step(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "what", choices=["layers", "separable", "spectral", "stacked", "recorded", "memory", "spin", "precision", "one"]
+        "what",
+        choices=[
+            "layers",
+            "separable",
+            "spectral",
+            "stacked",
+            "recorded",
+            "memory",
+            "spin",
+            "crowd",
+            "precision",
+            "one",
+        ],
     )
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of spectral")
@@ -345,6 +368,8 @@ def main() -> None:
         stacked(arguments.rounds)
     elif arguments.what == "recorded":
         recorded()
+    elif arguments.what == "crowd":
+        crowd(arguments.rounds)
     elif arguments.what == "precision":
         precisions(arguments.rounds, arguments.busy)
     else:

@@ -24,8 +24,9 @@ from rung.models.classifier import predict
 from rung.pipeline.settings import check_settings
 from rung.progress import SilentDisplay, training_display
 from rung.training.clocks import Clock, StepClock, TimeClock
-from rung.training.device import choose_device, measure_machine, set_threads
+from rung.training.device import choose_device, measure_machine
 from rung.training.session import DisplayObserver, new_state, plan_training, steps_per_epoch, total_steps, train
+from rung.training.threads import avoid_crowd, set_threads
 
 WHERE = "X"
 # Seconds of a fit's budget that the work after the training takes: choosing the temperature.
@@ -129,6 +130,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         threads_before = torch.get_num_threads()
         try:
             set_threads(self.threads)
+            if settings.budget is not None:
+                avoid_crowd()
             machine = measure_machine(device, self.precision)
             spent = time.monotonic() - started
             plan = plan_training(

@@ -16,7 +16,6 @@ from rung.training.device import (
     fastest_seconds,
     measure_machine,
     processor_name,
-    set_threads,
 )
 
 CPU = torch.device("cpu")
@@ -143,33 +142,3 @@ def test_the_precision_is_found_with_one_thread_and_leaves_the_others(monkeypatc
 
 def test_the_processor_has_a_name() -> None:
     assert processor_name(CPU).strip()
-
-
-def test_threads() -> None:
-    before = torch.get_num_threads()
-    try:
-        assert set_threads(1) == 1 == torch.get_num_threads()
-        with pytest.raises(UsageError, match="at least 1, not 0"):
-            set_threads(0)
-        assert set_threads(None) >= 1
-    finally:
-        torch.set_num_threads(before)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="needs CPU affinity")
-def test_no_more_threads_than_cores_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
-    assert set_threads(None) == 1
-
-
-def test_small_steps_use_one_thread_and_give_the_others_back() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with device.worthwhile_threads(multiply_adds=200_000, batch_size=64):
-            assert torch.get_num_threads() == 1
-        with device.worthwhile_threads(multiply_adds=7_000_000, batch_size=250):
-            assert torch.get_num_threads() == 2
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

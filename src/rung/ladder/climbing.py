@@ -319,7 +319,8 @@ class _Climbing:
     # --- what they share ----------------------------------------------------------------------------
 
     def _device(self) -> torch.device:
-        from rung.training.device import choose_device, set_threads
+        from rung.training.device import choose_device
+        from rung.training.threads import set_threads
 
         set_threads(self.settings["threads"])
         return choose_device(self.settings["device"])
@@ -328,8 +329,10 @@ class _Climbing:
         from rung.data.probe import probe
         from rung.ladder.planning import Planning
         from rung.training.device import measure_machine
+        from rung.training.threads import avoid_crowd
 
         seed = self.settings["seed"]
+        avoid_crowd()
         machine = measure_machine(device, precision)
         look = probe(dataset.train, len(dataset.classes), seed)
         return Planning(dataset, look, machine, seed, self.settings["budget"] / RUNS)

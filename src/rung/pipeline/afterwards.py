@@ -34,7 +34,8 @@ def evaluate(run: Run, data: str | None = None, *, display: TrainingDisplay | No
         DataError: the run's data is gone or has changed, or ``data`` cannot be used or has other classes.
     """
     from rung.pipeline.settings import settings_of
-    from rung.training.device import choose_device, set_threads
+    from rung.training.device import choose_device
+    from rung.training.threads import set_threads
     from rung.training.weights import load_classifier
 
     display = display or SilentDisplay()

@@ -161,8 +161,9 @@ def _of_data(
     from rung.diagnosis.lists import lists_of
     from rung.diagnosis.look import look_at
     from rung.report.diagnosis import build_diagnosis_report
-    from rung.training.device import choose_device, set_threads
+    from rung.training.device import choose_device
     from rung.training.plan import choose_image_size
+    from rung.training.threads import set_threads
 
     began = time.monotonic()
     set_threads(threads)
@@ -214,6 +215,7 @@ def _ask(
 
     from rung.diagnosis.out_of_fold import out_of_fold
     from rung.training.device import measure_machine
+    from rung.training.threads import avoid_crowd
 
     left = deadline - time.monotonic() - REPORT_SECONDS
     if left < LEAST_SECONDS:
@@ -222,6 +224,7 @@ def _ask(
             "No network was trained: the budget was used up before. Give a larger one for what needs a network.",
         )
     try:
+        avoid_crowd()
         machine = measure_machine(torch.device(device))
         left = deadline - time.monotonic() - REPORT_SECONDS
         return out_of_fold(dataset, left, machine=machine, seed=seed, display=display), ""

@@ -220,6 +220,7 @@ class _Training:
         dataset = materialise(source, image_size=size, seed=SPLIT_SEED, exclude=excluded, progress=progress)
         self._done("data")
 
+        self._avoid_crowd()
         machine = measure_machine(device, settings.precision)
         spent = time.monotonic() - self.started
         if settings.budget is not None and spent >= settings.budget and self.timings["data"] >= FIRST_READING:
@@ -282,12 +283,20 @@ class _Training:
     # --- the stages -------------------------------------------------------------------------------
 
     def _device(self) -> torch.device:
-        from rung.training.device import choose_device, set_threads
+        from rung.training.device import choose_device
+        from rung.training.threads import set_threads
 
         set_threads(self.settings.threads)
         device = choose_device(self.settings.device)
+        self._avoid_crowd()
         self._done("start")
         return device
+
+    def _avoid_crowd(self) -> None:
+        from rung.training.threads import avoid_crowd
+
+        if self.settings.budget is not None:
+            avoid_crowd()
 
     def _train_and_report(
         self, run: Run, dataset: Dataset, recipe: Recipe, device: torch.device, *, resumed: bool
@@ -295,8 +304,8 @@ class _Training:
         from rung.pipeline.afterwards import precision_of
         from rung.pipeline.interrupts import catch_interrupts
         from rung.pipeline.stages import start_or_load, train_and_record
-        from rung.training.device import using_threads
         from rung.training.session import steps_per_epoch, total_steps
+        from rung.training.threads import using_threads
 
         epochs, seconds, after = self._planned(run)
         precision = precision_of(run)

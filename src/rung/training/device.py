@@ -6,8 +6,7 @@ import math
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,14 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from rung.cores import usable_cores
 from rung.errors import UsageError
+from rung.training.threads import using_threads
 
 # How many times as fast as float32 bfloat16 must be. Hardware for it makes it more than twice as fast, computers
 # without are slower with it; so far from both, noise in the measurement does not change the choice, nor the weights.
 ADVANTAGE = 1.3
 # As fast as this, bfloat16 is emulated: there is nothing to find out by trying it longer.
 HOPELESS = 0.25
-# Operations of a training step below which a second thread is no help.
-SMALL_STEP = 1e9
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -182,44 +179,3 @@ def processor_name(device: torch.device) -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine() or "unknown"
-
-
-@contextmanager
-def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[None]:
-    """Compute with one thread where the steps are so small that sharing them out costs more than it saves.
-
-    Counted, not measured, so that it does not depend on the moment. Digits of 8×8 pixels are below the limit,
-    CIFAR-10's images above it for every network.
-
-    Args:
-        multiply_adds: of one image going through the network.
-        batch_size: images a step.
-    """
-    with using_threads(1 if 6 * multiply_adds * batch_size < SMALL_STEP else None):
-        yield
-
-
-@contextmanager
-def using_threads(threads: int | None) -> Iterator[None]:
-    """Compute with so many threads; with None as many as before."""
-    before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def set_threads(threads: int | None) -> int:
-    """Use ``threads`` CPU threads; by default as many as this process may have cores.
-
-    Raises:
-        UsageError: fewer than one thread.
-    """
-    if threads is not None and threads < 1:
-        raise UsageError(f"--threads must be at least 1, not {threads}")
-    if threads is None:
-        threads = min(usable_cores(), torch.get_num_threads())
-    torch.set_num_threads(threads)
-    return threads

@@ -16,10 +16,11 @@ from rung.memory import keeping_freed_memory
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier, predict
 from rung.models.convolution import Conv3x3
-from rung.training.device import Machine, fastest_seconds, wait_for, worthwhile_threads
+from rung.training.device import Machine, fastest_seconds, wait_for
 from rung.training.optimizers import Optimizers
 from rung.training.recipe import Recipe
 from rung.training.step import WARM_UP, step_for
+from rung.training.threads import worthwhile_threads
 
 # What Python, torch and the libraries take before the first batch, in bytes: measured at 420 MiB, with a margin.
 BASE_BYTES = 500 * 2**20

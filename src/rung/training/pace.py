@@ -28,20 +28,18 @@ class Pace:
 
     Weights depend on the number of threads in their last digits. So this is for trainings of so much time, which depend
     on the moment anyway, and not for those of so many epochs. ``threads`` are those in use.
+
+    Args:
+        most: threads that may be used; fewer are in use already where it is known that other programs have the cores.
     """
 
-    def __init__(self) -> None:
-        self._most = self.threads = torch.get_num_threads()
+    def __init__(self, most: int) -> None:
+        self._most, self.threads = most, torch.get_num_threads()
         self._last: float | None = None
         self._steps: list[float] = []
         self._best = float("inf")
         self._before: float | None = None
-        self._next_trial = 0.0
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether a thread less is in use than there was at the beginning."""
-        return self.threads < self._most
+        self._next_trial: float | None = 0.0 if self.threads == most else None
 
     def stepped(self) -> None:
         """A step has been made."""
@@ -71,6 +69,8 @@ class Pace:
                 lost = sum(self._steps) - len(self._steps) * self._before
                 wait = max(PATIENCE * self._before, TIMES_ITS_COST * lost)
             self._before, self._next_trial = None, now + wait
+        elif self._next_trial is None:
+            self._next_trial = now + PATIENCE * seconds
         elif now < self._next_trial:
             pass
         elif self.threads < self._most:

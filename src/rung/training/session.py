@@ -18,7 +18,7 @@ from rung.progress import SilentDisplay, TrainingDisplay
 from rung.training.adjustments import Adjustments
 from rung.training.beginning import start_from_features
 from rung.training.clocks import Clock
-from rung.training.device import Machine, worthwhile_threads
+from rung.training.device import Machine
 from rung.training.loop import Observer, TrainingState, fit
 from rung.training.measure import network_size
 from rung.training.optimizers import Optimizers
@@ -28,6 +28,7 @@ from rung.training.plan_pretrained import hint, plan_pretrained
 from rung.training.recipe import Recipe
 from rung.training.rows import choose_rows
 from rung.training.rungs import PRETRAINED, rung_recipe
+from rung.training.threads import avoid_crowd, worthwhile_threads
 
 # Seconds between two reports of a step to a display.
 _SHOWN = 0.25
@@ -178,10 +179,11 @@ def train(
             return
         # Warm-up and decay are for the steps that follow: they would begin in their middle.
         clock.begin(state.seconds - state.history[0].seconds)
-    pace = None
-    with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
+    pace, before = None, torch.get_num_threads()
+    with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size) as most:
         if seconds is not None and state.model.mean.device.type == "cpu":
-            pace = Pace()
+            avoid_crowd()
+            pace = Pace(most)
         fit(
             state,
             dataset,
@@ -195,7 +197,7 @@ def train(
             stop=stop,
             pace=pace,
         )
-    state.crowded_threads = None if pace is None or not pace.is_crowded else pace.threads
+    state.crowded_threads = pace.threads if pace is not None and most > 1 and pace.threads != before else None
 
 
 class DisplayObserver:

@@ -1,0 +1,122 @@
+"""How many CPU threads compute: as many as may, but fewer where other programs have the cores or steps are tiny.
+
+A training step is hundreds of short parallel parts, and at the end of each the threads wait for the last of them. Where
+another program has a core, that one is late by milliseconds for parts of microseconds, and two threads get through a
+thirtieth of what one gets through alone (``python benchmarks/steps.py crowd``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn import functional as F
+
+from rung.cores import usable_cores
+from rung.errors import UsageError
+
+# Operations of a training step below which a second thread is no help.
+SMALL_STEP = 1e9
+# Seconds for which a number of threads is tried; a first piece of work that takes three times as long is the answer.
+TRIAL = 0.01
+
+_allowed = 0
+
+
+def set_threads(threads: int | None) -> int:
+    """Use ``threads`` CPU threads; by default as many as this process may have cores.
+
+    Raises:
+        UsageError: fewer than one thread.
+    """
+    global _allowed
+    if threads is not None and threads < 1:
+        raise UsageError(f"--threads must be at least 1, not {threads}")
+    if threads is None:
+        threads = min(usable_cores(), torch.get_num_threads())
+    torch.set_num_threads(threads)
+    _allowed = threads
+    return threads
+
+
+def allowed_threads() -> int:
+    """How many :func:`set_threads` has set, though fewer may be in use since."""
+    return max(_allowed, torch.get_num_threads())
+
+
+def avoid_crowd() -> int:
+    """Use fewer threads where all together are slower than one of them alone: other programs have the cores.
+
+    It takes a fortieth of a second where they do not. A moment in which they rest may hide them, so that those who have
+    time ask again. Weights depend on the number of threads in their last digits, so this is for work of so much time.
+
+    Returns:
+        how many threads are in use now, 1 to as many as before.
+    """
+    most = torch.get_num_threads()
+    if most == 1:
+        return 1
+    rates = {threads: pieces_per_second(threads) for threads in (1, most)}
+    if rates[most] < rates[1]:
+        rates |= {threads: pieces_per_second(threads) for threads in {most // 2, most - 1} - {1, most}}
+    else:
+        rates = {most: rates[most]}
+    best = max(rates, key=lambda threads: rates[threads])
+    torch.set_num_threads(best)
+    return best
+
+
+def pieces_per_second(threads: int) -> float:
+    """How often so many threads get through a short piece of work, of which all can have a share."""
+    images = torch.ones(16, 64, 16, 16).to(memory_format=torch.channels_last)
+    weight = torch.ones(64, 64, 3, 3)
+
+    def work() -> None:
+        outputs = F.conv2d(images, weight, padding=1)
+        for _ in range(8):
+            outputs.add_(1.0)
+
+    with using_threads(threads):
+        began = time.perf_counter()
+        work()
+        first = time.perf_counter() - began
+        if first > 3 * TRIAL:
+            return 1 / first
+        made, began = 0, time.perf_counter()
+        while (passed := time.perf_counter() - began) < TRIAL:
+            work()
+            made += 1
+        return made / passed
+
+
+@contextmanager
+def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[int]:
+    """Compute with one thread where the steps are so small that sharing them out costs more than it saves.
+
+    Counted, not measured, so that it does not depend on the moment. Digits of 8×8 pixels are below the limit,
+    CIFAR-10's images above it for every network.
+
+    Args:
+        multiply_adds: of one image going through the network.
+        batch_size: images a step.
+
+    Yields:
+        how many may be used: 1, or as many as are allowed.
+    """
+    small = 6 * multiply_adds * batch_size < SMALL_STEP
+    with using_threads(1 if small else None):
+        yield 1 if small else allowed_threads()
+
+
+@contextmanager
+def using_threads(threads: int | None) -> Iterator[None]:
+    """Compute with so many threads; with None as many as before."""
+    before = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
