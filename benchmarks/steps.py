@@ -113,19 +113,20 @@ def precisions(rounds: int, busy: bool) -> None:
 
 def crowd(rounds: int) -> None:
     """Short pieces of work a second, with one thread and with one for each core, beside other programs."""
-    from rung.training.threads import pieces_per_second, set_threads
+    from rung.training.threads import TRIAL, avoid_crowd, pieces_per_second, set_threads
 
     most = set_threads(None)
     print(f"| beside | one thread | {most} threads | fewer are used |\n|---|---|---|---|")
     for name, programs in (("nothing", []), ("a loop", [LOOP]), ("convolutions", [CONVOLVE])):
-        alone, together = [], []
+        alone, together, fewer = [], [], 0
         with beside(*programs):
             time.sleep(5 if programs else 0)
             for _ in range(rounds):
-                alone.append(pieces_per_second(1))
-                together.append(pieces_per_second(most))
+                alone.append(pieces_per_second(1, TRIAL))
+                together.append(pieces_per_second(most, TRIAL))
+                fewer += avoid_crowd() < most
+                set_threads(most)
                 time.sleep(0.2)
-        fewer = sum(one > all_of_them for one, all_of_them in zip(alone, together, strict=True))
         print(f"| {name} | {statistics.median(alone):.0f} | {statistics.median(together):.0f} | {fewer} of {rounds} |")
 
 

@@ -59,7 +59,7 @@ RATES = {
 @pytest.mark.parametrize("who", RATES)
 def test_fewer_threads_in_a_crowd(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
     rates, best = RATES[who]
-    monkeypatch.setattr(threads, "pieces_per_second", rates.__getitem__)
+    monkeypatch.setattr(threads, "pieces_per_second", lambda threads, seconds: rates[threads])
     set_threads(8)
     assert avoid_crowd() == best == torch.get_num_threads()
     assert allowed_threads() == 8
@@ -73,5 +73,18 @@ def test_one_thread_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_pieces_are_done_by_so_many_threads_and_those_of_before_are_left() -> None:
     set_threads(2)
-    assert pieces_per_second(1) > 1
+    assert pieces_per_second(1, 0.01) > 1
     assert torch.get_num_threads() == 2
+
+
+def test_a_single_slow_moment_is_no_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def rate(threads: int, seconds: float) -> float:
+        asked.append(threads)
+        return 100.0 if threads == 1 else 10.0 if len(asked) == 1 else 190.0
+
+    monkeypatch.setattr(threads, "pieces_per_second", rate)
+    set_threads(2)
+    assert avoid_crowd() == 2
+    assert asked == [2, 1, 2, 1]

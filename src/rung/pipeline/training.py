@@ -207,6 +207,7 @@ class _Training:
         from rung.training.device import measure_machine
         from rung.training.plan import choose_image_size
         from rung.training.session import plan_training
+        from rung.training.threads import avoid_crowd
 
         settings, progress = self.settings, self.display.progress
         adjustments = Adjustments(settings.rate_scale, settings.batch_size, settings.augment, settings.width)
@@ -220,7 +221,8 @@ class _Training:
         dataset = materialise(source, image_size=size, seed=SPLIT_SEED, exclude=excluded, progress=progress)
         self._done("data")
 
-        self._avoid_crowd()
+        if settings.budget is not None:
+            avoid_crowd()
         machine = measure_machine(device, settings.precision)
         spent = time.monotonic() - self.started
         if settings.budget is not None and spent >= settings.budget and self.timings["data"] >= FIRST_READING:
@@ -288,15 +290,8 @@ class _Training:
 
         set_threads(self.settings.threads)
         device = choose_device(self.settings.device)
-        self._avoid_crowd()
         self._done("start")
         return device
-
-    def _avoid_crowd(self) -> None:
-        from rung.training.threads import avoid_crowd
-
-        if self.settings.budget is not None:
-            avoid_crowd()
 
     def _train_and_report(
         self, run: Run, dataset: Dataset, recipe: Recipe, device: torch.device, *, resumed: bool

@@ -19,8 +19,8 @@ from rung.errors import UsageError
 
 # Operations of a training step below which a second thread is no help.
 SMALL_STEP = 1e9
-# Seconds for which a number of threads is tried; a first piece of work that takes three times as long is the answer.
-TRIAL = 0.01
+# Seconds for which all threads are tried. A program beside is felt in the half of such moments, or in most.
+TRIAL = 0.04
 
 _allowed = 0
 
@@ -49,27 +49,33 @@ def allowed_threads() -> int:
 def avoid_crowd() -> int:
     """Use fewer threads where all together are slower than one of them alone: other programs have the cores.
 
-    It takes a fortieth of a second where they do not. A moment in which they rest may hide them, so that those who have
-    time ask again. Weights depend on the number of threads in their last digits, so this is for work of so much time.
+    It takes a twentieth of a second where they do not. Moments in which they rest may hide them, so it is worth asking
+    again. Weights depend on the number of threads in their last digits, so this is for work of so much time.
 
     Returns:
         how many threads are in use now, 1 to as many as before.
     """
     most = torch.get_num_threads()
-    if most == 1:
-        return 1
-    rates = {threads: pieces_per_second(threads) for threads in (1, most)}
-    if rates[most] < rates[1]:
-        rates |= {threads: pieces_per_second(threads) for threads in {most // 2, most - 1} - {1, most}}
-    else:
-        rates = {most: rates[most]}
+    # What a single moment says of a quiet computer may be chance.
+    if most == 1 or not all(_is_crowded(most, seconds) for seconds in (TRIAL, 3 * TRIAL)):
+        return most
+    rates = {threads: pieces_per_second(threads, TRIAL) for threads in {1, most // 2, most - 1} - {most}}
     best = max(rates, key=lambda threads: rates[threads])
     torch.set_num_threads(best)
     return best
 
 
-def pieces_per_second(threads: int) -> float:
-    """How often so many threads get through a short piece of work, of which all can have a share."""
+def _is_crowded(most: int, seconds: float) -> bool:
+    return pieces_per_second(most, seconds) < pieces_per_second(1, seconds / 4)
+
+
+def pieces_per_second(threads: int, seconds: float) -> float:
+    """How often so many threads get through a short piece of work, of which all can have a share.
+
+    Args:
+        threads: how many.
+        seconds: for which it is tried.
+    """
     images = torch.ones(16, 64, 16, 16).to(memory_format=torch.channels_last)
     weight = torch.ones(64, 64, 3, 3)
 
@@ -79,13 +85,9 @@ def pieces_per_second(threads: int) -> float:
             outputs.add_(1.0)
 
     with using_threads(threads):
-        began = time.perf_counter()
         work()
-        first = time.perf_counter() - began
-        if first > 3 * TRIAL:
-            return 1 / first
         made, began = 0, time.perf_counter()
-        while (passed := time.perf_counter() - began) < TRIAL:
+        while (passed := time.perf_counter() - began) < seconds:
             work()
             made += 1
         return made / passed
