@@ -11,7 +11,7 @@ from rung.data.dataset import Dataset, Split
 from rung.models.pretrained import PretrainedConfig
 from rung.progress import SilentDisplay
 from rung.runs import Epoch
-from rung.training import rows, session
+from rung.training import rows, session, threads
 from rung.training.clocks import StepClock, TimeClock
 from rung.training.device import Machine
 from rung.training.loop import TrainingState
@@ -99,3 +99,32 @@ def test_the_schedule_of_a_fine_tuning_begins_with_its_first_step(
     state.seconds = 21.0
     session.train(state, dataset, recipe, TimeClock(time.monotonic() + 20, 0.0, used=21.0), **given)
     assert seen[2] == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(10.0, 1), (None, None)])
+def test_a_crowd_before_the_first_step_takes_threads_from_timed_trainings_alone(
+    seconds: float | None,
+    kept: int | None,
+    dataset: Dataset,
+    recipe: Recipe,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(threads, "SMALL_STEP", 0.0)
+    monkeypatch.setattr(threads, "pieces_per_second", lambda threads, seconds: 1 / threads)
+    state = new_state(recipe, dataset, torch.device("cpu"), 0)
+    used = []
+    with threads.using_threads(2):
+        train(
+            state,
+            dataset,
+            recipe,
+            StepClock(3),
+            epochs=1.0,
+            seconds=seconds,
+            seed=0,
+            precision="float32",
+            observer=DisplayObserver(),
+            stop=lambda: bool(used.append(torch.get_num_threads())),
+        )
+        assert torch.get_num_threads() == 2
+    assert set(used) == {kept or 2} and state.crowded_threads == kept
