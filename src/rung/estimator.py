@@ -26,7 +26,7 @@ from rung.progress import SilentDisplay, training_display
 from rung.training.clocks import Clock, StepClock, TimeClock
 from rung.training.device import choose_device, measure_machine
 from rung.training.session import DisplayObserver, new_state, plan_training, steps_per_epoch, total_steps, train
-from rung.training.threads import avoid_crowd, set_threads
+from rung.training.threads import avoiding_crowd, set_threads
 
 WHERE = "X"
 # Seconds of a fit's budget that the work after the training takes: choosing the temperature.
@@ -130,21 +130,20 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         threads_before = torch.get_num_threads()
         try:
             set_threads(self.threads)
-            if settings.budget is not None:
-                avoid_crowd()
-            machine = measure_machine(device, self.precision)
-            spent = time.monotonic() - started
-            plan = plan_training(
-                dataset,
-                machine,
-                seconds=None if settings.budget is None else settings.budget - spent,
-                spent=spent,
-                epochs=self.epochs,
-                max_memory=self.max_memory,
-                seed=seed,
-                report_seconds=_AFTER,
-                rung=self.rung,
-            )
+            with avoiding_crowd(settings.budget is not None):
+                machine = measure_machine(device, self.precision)
+                spent = time.monotonic() - started
+                plan = plan_training(
+                    dataset,
+                    machine,
+                    seconds=None if settings.budget is None else settings.budget - spent,
+                    spent=spent,
+                    epochs=self.epochs,
+                    max_memory=self.max_memory,
+                    seed=seed,
+                    report_seconds=_AFTER,
+                    rung=self.rung,
+                )
             display.start(plan.lines())
             recipe = plan.recipe
             state = new_state(recipe, dataset, device, seed)

@@ -24,9 +24,9 @@ class Computer:
         assert threads >= 1
         self.threads = threads
 
-    def run(self, steps: int, most: int | None = None) -> list[int]:
+    def run(self, steps: int, first: int | None = None) -> list[int]:
         """The threads of each step."""
-        pace, used = Pace(self.threads if most is None else most), []
+        pace, used = Pace(first), []
         for _ in range(steps):
             used.append(self.threads)
             self.now += self._seconds(self.threads, self.now)
@@ -59,7 +59,7 @@ def test_a_quiet_computer_keeps_its_threads(computer: Callable[..., Computer]) -
 def test_a_thread_less_while_another_program_has_a_core(computer: Callable[..., Computer]) -> None:
     made = computer(2, crowded)
     used, ends = [], []
-    pace = Pace(2)
+    pace = Pace()
     while made.now < 90:
         used.append(made.threads)
         made.now += crowded(made.threads, made.now)
@@ -93,14 +93,14 @@ def test_a_crawl_is_noticed_within_a_few_steps_and_trials_cost_little(computer: 
         return 1.0 if threads == 2 and now > 10 else 0.05 if threads == 2 else 0.1
 
     made = computer(2, crawling)
-    pace, crowd, alone = Pace(2), 0.0, 0.0
+    pace, crowd, alone = Pace(), 0.0, 0.0
     while made.now < 70:
         seconds = crawling(made.threads, made.now)
         crowd += seconds if seconds == 1.0 else 0.0
         alone += seconds if seconds == 0.1 else 0.0
         made.now += seconds
         pace.stepped()
-    assert pace.threads == 1
+    assert pace.is_crowded
     assert crowd < 12
     assert alone > 48
 
@@ -108,8 +108,8 @@ def test_a_crawl_is_noticed_within_a_few_steps_and_trials_cost_little(computer: 
 def test_where_it_was_crowded_from_the_beginning_the_thread_comes_back_when_the_crowd_has_gone(
     computer: Callable[..., Computer],
 ) -> None:
-    made = computer(1, lambda threads, now: 0.1 if threads == 1 else 3.0 if now < 60 else 0.05)
-    used = made.run(1500, most=2)
+    made = computer(2, lambda threads, now: 0.1 if threads == 1 else 3.0 if now < 60 else 0.05)
+    used = made.run(1500, first=1)
     assert set(used[:PATIENCE]) == {1}
     assert used[:600].count(2) < 10
     assert set(used[-200:]) == {2}

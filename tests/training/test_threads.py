@@ -9,18 +9,17 @@ import torch
 from rung.errors import UsageError
 from rung.training import threads
 from rung.training.threads import (
-    allowed_threads,
-    avoid_crowd,
+    avoiding_crowd,
     pieces_per_second,
     set_threads,
+    uncrowded_threads,
     using_threads,
     worthwhile_threads,
 )
 
 
 @pytest.fixture(autouse=True)
-def threads_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(threads, "_allowed", 0)
+def threads_as_before() -> Iterator[None]:
     with using_threads(None):
         yield
 
@@ -40,10 +39,10 @@ def test_no_more_threads_than_cores_of_this_process(monkeypatch: pytest.MonkeyPa
 
 def test_small_steps_use_one_thread_and_give_the_others_back() -> None:
     set_threads(2)
-    with worthwhile_threads(multiply_adds=200_000, batch_size=64) as most:
-        assert torch.get_num_threads() == 1 == most
-    with worthwhile_threads(multiply_adds=7_000_000, batch_size=250) as most:
-        assert torch.get_num_threads() == 2 == most
+    with worthwhile_threads(multiply_adds=200_000, batch_size=64):
+        assert torch.get_num_threads() == 1
+    with worthwhile_threads(multiply_adds=7_000_000, batch_size=250):
+        assert torch.get_num_threads() == 2
     assert torch.get_num_threads() == 2
 
 
@@ -61,14 +60,18 @@ def test_fewer_threads_in_a_crowd(who: str, monkeypatch: pytest.MonkeyPatch) -> 
     rates, best = RATES[who]
     monkeypatch.setattr(threads, "pieces_per_second", lambda threads, seconds: rates[threads])
     set_threads(8)
-    assert avoid_crowd() == best == torch.get_num_threads()
-    assert allowed_threads() == 8
+    assert uncrowded_threads() == best
+    with avoiding_crowd():
+        assert torch.get_num_threads() == best
+    with avoiding_crowd(False):
+        assert torch.get_num_threads() == 8
+    assert torch.get_num_threads() == 8
 
 
 def test_one_thread_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "pieces_per_second", None)
     set_threads(1)
-    assert avoid_crowd() == 1 == allowed_threads()
+    assert uncrowded_threads() == 1
 
 
 def test_pieces_are_done_by_so_many_threads_and_those_of_before_are_left() -> None:
@@ -86,5 +89,5 @@ def test_a_single_slow_moment_is_no_crowd(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(threads, "pieces_per_second", rate)
     set_threads(2)
-    assert avoid_crowd() == 2
+    assert uncrowded_threads() == 2
     assert asked == [2, 1, 2, 1]

@@ -98,6 +98,7 @@ def out_of_fold(
     from rung.models.classifier import predict
     from rung.training.clocks import TimeClock
     from rung.training.session import new_state, plan_training, steps_per_epoch, train
+    from rung.training.threads import avoiding_crowd
 
     deadline = time.monotonic() + seconds
     joint = Split(
@@ -113,7 +114,8 @@ def out_of_fold(
     def plan_for(folds: int) -> Plan:
         part = _part(dataset, joint, _fold_of(joint.labels, folds, seed) == 0)
         left = (deadline - time.monotonic()) / folds
-        return plan_training(part, machine, seconds=left, seed=seed, report_seconds=0.0)
+        with avoiding_crowd():
+            return plan_training(part, machine, seconds=left, seed=seed, report_seconds=0.0)
 
     plan = plan_for(2)
     folds = int(min(MOST_FOLDS, max(2, 1 + plan.epochs // PASSES)))

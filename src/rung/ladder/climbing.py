@@ -329,10 +329,8 @@ class _Climbing:
         from rung.data.probe import probe
         from rung.ladder.planning import Planning
         from rung.training.device import measure_machine
-        from rung.training.threads import avoid_crowd
 
         seed = self.settings["seed"]
-        avoid_crowd()
         machine = measure_machine(device, precision)
         look = probe(dataset.train, len(dataset.classes), seed)
         return Planning(dataset, look, machine, seed, self.settings["budget"] / RUNS)

@@ -17,6 +17,7 @@ from rung.training.plan import Plan, make_plan, plan_recipe
 from rung.training.plan_pretrained import plan_pretrained
 from rung.training.recipe import Recipe
 from rung.training.rungs import PRETRAINED
+from rung.training.threads import avoiding_crowd
 
 # Around every training: weights, whitening, files, the diagnosis.
 RUN_SECONDS = 0.5
@@ -125,10 +126,11 @@ class Planning:
             recipe = step.change(top.recipe)
             if recipe is None:
                 return None
-        if recipe is None:
-            plan = self._planners_choice()
-        else:
-            plan = plan_recipe(recipe, self.dataset, self.machine, seconds=None, epochs=1.0, seed=self.seed)
+        with avoiding_crowd():
+            if recipe is None:
+                plan = self._planners_choice()
+            else:
+                plan = plan_recipe(recipe, self.dataset, self.machine, seconds=None, epochs=1.0, seed=self.seed)
         self.measured[step.name] = plan
         return plan
 

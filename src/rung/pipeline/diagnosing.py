@@ -215,7 +215,6 @@ def _ask(
 
     from rung.diagnosis.out_of_fold import out_of_fold
     from rung.training.device import measure_machine
-    from rung.training.threads import avoid_crowd
 
     left = deadline - time.monotonic() - REPORT_SECONDS
     if left < LEAST_SECONDS:
@@ -224,7 +223,6 @@ def _ask(
             "No network was trained: the budget was used up before. Give a larger one for what needs a network.",
         )
     try:
-        avoid_crowd()
         machine = measure_machine(torch.device(device))
         left = deadline - time.monotonic() - REPORT_SECONDS
         return out_of_fold(dataset, left, machine=machine, seed=seed, display=display), ""

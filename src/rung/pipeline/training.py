@@ -207,7 +207,7 @@ class _Training:
         from rung.training.device import measure_machine
         from rung.training.plan import choose_image_size
         from rung.training.session import plan_training
-        from rung.training.threads import avoid_crowd
+        from rung.training.threads import avoiding_crowd
 
         settings, progress = self.settings, self.display.progress
         adjustments = Adjustments(settings.rate_scale, settings.batch_size, settings.augment, settings.width)
@@ -221,32 +221,31 @@ class _Training:
         dataset = materialise(source, image_size=size, seed=SPLIT_SEED, exclude=excluded, progress=progress)
         self._done("data")
 
-        if settings.budget is not None:
-            avoid_crowd()
-        machine = measure_machine(device, settings.precision)
-        spent = time.monotonic() - self.started
-        if settings.budget is not None and spent >= settings.budget and self.timings["data"] >= FIRST_READING:
-            raise UsageError(
-                f"the budget leaves no time for a single training step: the start took {spent:.1f} s, "
-                f"{self.timings['data']:.1f} of them for reading the images; what was read is kept, so try again, "
-                "or give a larger --budget"
+        with avoiding_crowd(settings.budget is not None):
+            machine = measure_machine(device, settings.precision)
+            spent = time.monotonic() - self.started
+            if settings.budget is not None and spent >= settings.budget and self.timings["data"] >= FIRST_READING:
+                raise UsageError(
+                    f"the budget leaves no time for a single training step: the start took {spent:.1f} s, "
+                    f"{self.timings['data']:.1f} of them for reading the images; what was read is kept, so try again, "
+                    "or give a larger --budget"
+                )
+            plan = plan_training(
+                dataset,
+                machine,
+                seconds=None if settings.budget is None else settings.budget - spent - EXIT_SECONDS,
+                spent=spent,
+                epochs=settings.epochs,
+                max_memory=settings.max_memory,
+                seed=settings.seed,
+                rung=settings.rung,
+                rounds=settings.rounds,
+                adjustments=adjustments,
+                pretrained=settings.pretrained,
+                backbone=settings.backbone,
+                learns=settings.learns,
+                folds=settings.folds,
             )
-        plan = plan_training(
-            dataset,
-            machine,
-            seconds=None if settings.budget is None else settings.budget - spent - EXIT_SECONDS,
-            spent=spent,
-            epochs=settings.epochs,
-            max_memory=settings.max_memory,
-            seed=settings.seed,
-            rung=settings.rung,
-            rounds=settings.rounds,
-            adjustments=adjustments,
-            pretrained=settings.pretrained,
-            backbone=settings.backbone,
-            learns=settings.learns,
-            folds=settings.folds,
-        )
         self._done("planning")
         if settings.folds is not None and not plan.recipe.fits_a_head:
             raise UsageError(

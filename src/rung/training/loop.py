@@ -110,8 +110,8 @@ class TrainingState:
     ``seconds`` is time spent in the loop; ``best`` holds the weights with the best validation accuracy of
     all rows of the history, and ``best_accuracy`` that accuracy; ``round`` counts the recipe's rounds that
     are over. ``passes`` says which images the passes of now show. ``window`` has the steps since the last row;
-    ``crowded_threads`` are those that did best in the end, where they are not those of the beginning, because other
-    programs had the cores or gave them back; ``watcher`` has seen every step, for a diagnosis.
+    ``crowded_threads`` are those that did best in the end, where other programs had the cores; ``watcher`` has seen
+    every step, for a diagnosis.
     """
 
     model: Classifier

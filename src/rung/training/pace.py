@@ -30,16 +30,22 @@ class Pace:
     on the moment anyway, and not for those of so many epochs. ``threads`` are those in use.
 
     Args:
-        most: threads that may be used; fewer are in use already where it is known that other programs have the cores.
+        threads: to begin with; by default as many as there are.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most, self.threads = most, torch.get_num_threads()
+    def __init__(self, threads: int | None = None) -> None:
+        self._most = torch.get_num_threads()
+        self._use(threads or self._most)
         self._last: float | None = None
         self._steps: list[float] = []
         self._best = float("inf")
         self._before: float | None = None
-        self._next_trial: float | None = 0.0 if self.threads == most else None
+        self._next_trial: float | None = None if self.is_crowded else 0.0
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether a thread less is in use than there was at the beginning."""
+        return self.threads < self._most
 
     def stepped(self) -> None:
         """A step has been made."""

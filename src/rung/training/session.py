@@ -28,7 +28,7 @@ from rung.training.plan_pretrained import hint, plan_pretrained
 from rung.training.recipe import Recipe
 from rung.training.rows import choose_rows
 from rung.training.rungs import PRETRAINED, rung_recipe
-from rung.training.threads import avoid_crowd, worthwhile_threads
+from rung.training.threads import uncrowded_threads, worthwhile_threads
 
 # Seconds between two reports of a step to a display.
 _SHOWN = 0.25
@@ -179,11 +179,10 @@ def train(
             return
         # Warm-up and decay are for the steps that follow: they would begin in their middle.
         clock.begin(state.seconds - state.history[0].seconds)
-    pace, before = None, torch.get_num_threads()
-    with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size) as most:
+    pace = None
+    with worthwhile_threads(network_size(recipe.network, dataset).multiply_adds, recipe.batch_size):
         if seconds is not None and state.model.mean.device.type == "cpu":
-            avoid_crowd()
-            pace = Pace(most)
+            pace = Pace(uncrowded_threads())
         fit(
             state,
             dataset,
@@ -197,7 +196,7 @@ def train(
             stop=stop,
             pace=pace,
         )
-    state.crowded_threads = pace.threads if pace is not None and most > 1 and pace.threads != before else None
+    state.crowded_threads = None if pace is None or not pace.is_crowded else pace.threads
 
 
 class DisplayObserver:

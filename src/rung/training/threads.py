@@ -22,8 +22,6 @@ SMALL_STEP = 1e9
 # Seconds for which all threads are tried. A program beside is felt in the half of such moments, or in most.
 TRIAL = 0.04
 
-_allowed = 0
-
 
 def set_threads(threads: int | None) -> int:
     """Use ``threads`` CPU threads; by default as many as this process may have cores.
@@ -31,38 +29,29 @@ def set_threads(threads: int | None) -> int:
     Raises:
         UsageError: fewer than one thread.
     """
-    global _allowed
     if threads is not None and threads < 1:
         raise UsageError(f"--threads must be at least 1, not {threads}")
     if threads is None:
         threads = min(usable_cores(), torch.get_num_threads())
     torch.set_num_threads(threads)
-    _allowed = threads
     return threads
 
 
-def allowed_threads() -> int:
-    """How many :func:`set_threads` has set, though fewer may be in use since."""
-    return max(_allowed, torch.get_num_threads())
-
-
-def avoid_crowd() -> int:
-    """Use fewer threads where all together are slower than one of them alone: other programs have the cores.
+def uncrowded_threads() -> int:
+    """How many threads do best now: fewer where all together are slower than one alone, as others have the cores.
 
     It takes a twentieth of a second where they do not. Moments in which they rest may hide them, so it is worth asking
     again. Weights depend on the number of threads in their last digits, so this is for work of so much time.
 
     Returns:
-        how many threads are in use now, 1 to as many as before.
+        1 to as many as there are.
     """
     most = torch.get_num_threads()
     # What a single moment says of a quiet computer may be chance.
     if most == 1 or not all(_is_crowded(most, seconds) for seconds in (TRIAL, 3 * TRIAL)):
         return most
     rates = {threads: pieces_per_second(threads, TRIAL) for threads in {1, most // 2, most - 1} - {most}}
-    best = max(rates, key=lambda threads: rates[threads])
-    torch.set_num_threads(best)
-    return best
+    return max(rates, key=lambda threads: rates[threads])
 
 
 def _is_crowded(most: int, seconds: float) -> bool:
@@ -94,7 +83,7 @@ def pieces_per_second(threads: int, seconds: float) -> float:
 
 
 @contextmanager
-def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[int]:
+def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[None]:
     """Compute with one thread where the steps are so small that sharing them out costs more than it saves.
 
     Counted, not measured, so that it does not depend on the moment. Digits of 8×8 pixels are below the limit,
@@ -103,13 +92,9 @@ def worthwhile_threads(multiply_adds: int, batch_size: int) -> Iterator[int]:
     Args:
         multiply_adds: of one image going through the network.
         batch_size: images a step.
-
-    Yields:
-        how many may be used: 1, or as many as are allowed.
     """
-    small = 6 * multiply_adds * batch_size < SMALL_STEP
-    with using_threads(1 if small else None):
-        yield 1 if small else allowed_threads()
+    with using_threads(1 if 6 * multiply_adds * batch_size < SMALL_STEP else None):
+        yield
 
 
 @contextmanager
@@ -122,3 +107,10 @@ def using_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def avoiding_crowd(when: bool = True) -> Iterator[None]:
+    """Compute with as many threads as :func:`uncrowded_threads` finds, ``when`` that is wanted."""
+    with using_threads(uncrowded_threads() if when else None):
+        yield
