@@ -110,6 +110,7 @@ def test_a_crowd_before_the_first_step_takes_threads_from_timed_trainings_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(threads, "SMALL_STEP", 0.0)
+    monkeypatch.setattr(threads, "_felt", (-1e9, 0, 0))
     monkeypatch.setattr(threads, "pieces_per_second", lambda threads, seconds: 1 / threads)
     state = new_state(recipe, dataset, torch.device("cpu"), 0)
     used = []

@@ -17,9 +17,12 @@ from rung.training.threads import (
     worthwhile_threads,
 )
 
+NOTHING = (-1e9, 0, 0)
+
 
 @pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
+def threads_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads, "_felt", NOTHING)
     with using_threads(None):
         yield
 
@@ -91,3 +94,15 @@ def test_a_single_slow_moment_is_no_crowd(monkeypatch: pytest.MonkeyPatch) -> No
     set_threads(2)
     assert uncrowded_threads() == 2
     assert asked == [2, 1, 2, 1]
+
+
+def test_a_crowd_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = {1: 100.0, 2: 10.0}
+    monkeypatch.setattr(threads, "pieces_per_second", lambda threads, seconds: rates[threads])
+    set_threads(2)
+    assert uncrowded_threads() == 1
+    rates[2] = 190.0
+    assert uncrowded_threads() == 1
+    when, *crowd = threads._felt
+    monkeypatch.setattr(threads, "_felt", (when - threads.REMEMBERED, *crowd))
+    assert uncrowded_threads() == 2

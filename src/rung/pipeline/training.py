@@ -299,7 +299,7 @@ class _Training:
         from rung.pipeline.interrupts import catch_interrupts
         from rung.pipeline.stages import start_or_load, train_and_record
         from rung.training.session import steps_per_epoch, total_steps
-        from rung.training.threads import using_threads
+        from rung.training.threads import avoiding_crowd, using_threads
 
         epochs, seconds, after = self._planned(run)
         precision = precision_of(run)
@@ -307,6 +307,7 @@ class _Training:
         state = start_or_load(run, dataset, recipe, device, self.settings.seed, resumed, self.display)
         clock = self._clock(run, total_steps(dataset, recipe, epochs), state.seconds, after)
 
+        timed = self.settings.budget is not None
         with catch_interrupts() as interrupted:
             train_and_record(
                 run,
@@ -317,7 +318,7 @@ class _Training:
                 epochs=epochs,
                 seconds=seconds,
                 after=after,
-                timed=self.settings.budget is not None,
+                timed=timed,
                 seed=self.settings.seed,
                 precision=precision,
                 display=self.display,
@@ -326,7 +327,7 @@ class _Training:
             # A Ctrl-C from here on is too late to stop anything but the report.
             status = "interrupted" if interrupted() else "finished"
             self._done("training")
-            with using_threads(state.crowded_threads):
+            with using_threads(state.crowded_threads), avoiding_crowd(timed):
                 self._evaluate(run, dataset, state, precision, state.step / steps_per_epoch(dataset, recipe))
             self._fold(run, dataset, recipe, state, precision)
             self._done("evaluation")

@@ -21,6 +21,11 @@ from rung.errors import UsageError
 SMALL_STEP = 1e9
 # Seconds for which all threads are tried. A program beside is felt in the half of such moments, or in most.
 TRIAL = 0.04
+# Seconds for which a program that was felt is taken to be there still, though a moment may hide it.
+REMEMBERED = 30.0
+
+# When a crowd was felt last, on time.monotonic's clock; of how many threads; and how many did best.
+_felt = (-REMEMBERED, 0, 0)
 
 
 def set_threads(threads: int | None) -> int:
@@ -41,17 +46,24 @@ def uncrowded_threads() -> int:
     """How many threads do best now: fewer where all together are slower than one alone, as others have the cores.
 
     It takes a twentieth of a second where they do not. Moments in which they rest may hide them, so it is worth asking
-    again. Weights depend on the number of threads in their last digits, so this is for work of so much time.
+    again, and where they did not that is remembered for :data:`REMEMBERED` seconds. Weights depend on the number of
+    threads in their last digits, so this is for work of so much time.
 
     Returns:
         1 to as many as there are.
     """
+    global _felt
     most = torch.get_num_threads()
+    when, of, best = _felt
+    if of == most and time.monotonic() - when < REMEMBERED:
+        return best
     # What a single moment says of a quiet computer may be chance.
     if most == 1 or not all(_is_crowded(most, seconds) for seconds in (TRIAL, 3 * TRIAL)):
         return most
     rates = {threads: pieces_per_second(threads, TRIAL) for threads in {1, most // 2, most - 1} - {most}}
-    return max(rates, key=lambda threads: rates[threads])
+    best = max(rates, key=lambda threads: rates[threads])
+    _felt = time.monotonic(), most, best
+    return best
 
 
 def _is_crowded(most: int, seconds: float) -> bool:
