@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime
 
 from rung.export.onnx import IMAGES, PROBABILITIES, metadata, onnx_model
-from rung.export.quantization import quantise
+from rung.export.quantization import write_in_8_bits
 from rung.models.classifier import ArrayPixels, predict
 from rung.pipeline.afterwards import dataset_of, precision_of
 from rung.progress import silent
@@ -57,9 +57,8 @@ def main() -> None:
     dataset, model, precision = dataset_of(run, silent), load_classifier(run), precision_of(run)
     with tempfile.TemporaryDirectory() as folder:
         whole, bits = Path(folder) / "whole.onnx", Path(folder) / "bits.onnx"
-        for path in (whole, bits):
-            path.write_bytes(onnx_model(model, metadata(run)).SerializeToString())
-        quantise(bits, dataset.train, silent)
+        whole.write_bytes(onnx_model(model, metadata(run)).SerializeToString())
+        write_in_8_bits(model, metadata(run), bits, dataset.train, silent)
         engines: dict[str, Answer] = {
             f"PyTorch, {precision}": lambda images: predict(model, ArrayPixels(images), precision=precision),
             "ONNX Runtime": session(whole),

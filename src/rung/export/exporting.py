@@ -157,10 +157,11 @@ def export_run(
             )
         change = None
         if quantize:
-            from rung.export.quantization import quantise
+            from rung.export.onnx import metadata
+            from rung.export.quantization import write_in_8_bits
 
             assert dataset is not None
-            quantise(temporary, dataset.train, progress)
+            write_in_8_bits(model, metadata(run), temporary, dataset.train, progress)
             found = _computed(chosen.answers(temporary), images, progress, chosen.engine)
             agreement = compare(expected, found)
             change = _change(expected, found, dataset.test.labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rung import __version__
 from rung.export.needs import need
 from rung.export.target import Answers, Target
 from rung.models.classifier import Classifier, view_weights
-from rung.models.graph import INPUT, Weights, operations
+from rung.models.graph import INPUT, Operation, Weights, operations
 from rung.models.onnx_graph import IR_VERSION, OPSET, OnnxGraph
 from rung.progress import Progress
 from rung.runs import Run
@@ -73,8 +74,17 @@ def metadata(run: Run) -> dict[str, str]:
     }
 
 
-def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = False) -> onnx.ModelProto:
-    """The ONNX model of a classifier, with ``about`` (:func:`metadata`) and the calibration as its metadata."""
+def onnx_model(
+    model: Classifier,
+    about: dict[str, str],
+    *,
+    features: bool = False,
+    rewrite: Callable[[list[Operation]], list[Operation]] | None = None,
+) -> onnx.ModelProto:
+    """The ONNX model of a classifier, with ``about`` (:func:`metadata`) and the calibration as its metadata.
+
+    ``rewrite`` may put other operations in place of the network's.
+    """
     need("onnx", "export")
     from onnx import TensorProto, checker, helper
 
@@ -84,6 +94,8 @@ def onnx_model(model: Classifier, about: dict[str, str], *, features: bool = Fal
     weights = view_weights(model.views, (height, width))
     pixels = _views(graph, len(weights), (height, width))
     steps = operations(model.network)
+    if rewrite:
+        steps = rewrite(steps)
     mean, std = model.mean.cpu().numpy(), model.std.cpu().numpy()
     first = steps[0]
     if first.kind == "convolution" and first.options["padding"] == (0, 0) and first.options["groups"] == 1:

@@ -39,6 +39,7 @@ class Operation:
     ``average pooling``   the same
     ``relu``, ``relu6``   of each number
     ``gelu``              of each number, times the normal distribution function of it
+    ``swish``             of each number, times the logistic function of it: in exports with 8 bits
     ``add``               of two tensors
     ``times``             a number, ``factor``
     ``maximum``, ``mean`` over all positions, giving (N, C)

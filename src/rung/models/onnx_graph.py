@@ -93,6 +93,11 @@ def _gelu(graph: OnnxGraph, step: Operation) -> None:
     graph.node("Mul", [graph.node("Mul", [x, graph.node("Add", [error_function, one])]), half], step.name)
 
 
+def _swish(graph: OnnxGraph, step: Operation) -> None:
+    (x,) = step.inputs
+    graph.node("Mul", [x, graph.node("Sigmoid", [x])], step.name)
+
+
 def _resize(graph: OnnxGraph, step: Operation) -> None:
     # Before opset 18 the sizes of all axes have to be given, also that of the batch.
     shape = graph.node("Shape", [step.inputs[0]])
@@ -130,6 +135,7 @@ _OPERATIONS: dict[str, Callable[[OnnxGraph, Operation], object]] = {
     "relu": lambda graph, step: graph.node("Relu", [step.inputs[0]], step.name),
     "relu6": _relu6,
     "gelu": _gelu,
+    "swish": _swish,
     "add": lambda graph, step: graph.node("Add", list(step.inputs), step.name),
     "times": _times,
     "resize": _resize,
