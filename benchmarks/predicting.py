@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from rung.cores import usable_cores
 from rung.data.preprocessing import read_pixels
-from rung.prediction.predicting import BATCH, Predictor, _cores
+from rung.prediction.predicting import BATCH, Predictor
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
         predictor.probabilities(pixels)
         rates = {
             "decoding, 1 thread": _rate(len(files), lambda: _decode(files, predictor, 1)),
-            f"decoding, {_cores()} threads": _rate(len(files), lambda: _decode(files, predictor, _cores())),
+            f"decoding, {usable_cores()} threads": _rate(len(files), lambda: _decode(files, predictor, usable_cores())),
             "network": _rate(
                 len(files), lambda: [predictor.probabilities(pixels) for _ in range(len(files) // BATCH + 1)]
             ),
