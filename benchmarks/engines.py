@@ -30,6 +30,7 @@ from rung.runs import Run
 from rung.training.weights import load_classifier
 
 BATCH = 64
+REST = 0.1  # seconds; ONNX Runtime's threads took a tenth to a fifth of the next engine's time without
 Answer = Callable[[np.ndarray], np.ndarray]
 
 
@@ -70,6 +71,7 @@ def main() -> None:
     single: dict[str, list[float]] = {name: [] for name in engines}
     for number in range(asked.rounds + 1):
         for name, answer in engines.items():
+            time.sleep(REST)
             each = seconds(lambda answer=answer: [answer(batch) for _ in range(4)]) / (4 * BATCH)
             one = statistics.median(seconds(lambda answer=answer: answer(batch[:1])) for _ in range(20))
             if number:  # The first one warms up.
