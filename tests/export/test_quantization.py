@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -41,12 +42,19 @@ def probabilities(classifier: Classifier, pixels: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("activation", ["gelu", "relu"])
 def test_the_export_with_8_bits_is_near_the_network(
-    activation: str, make_classifier: Make, pixels: Callable[..., np.ndarray], tmp_path: Path
+    activation: str,
+    make_classifier: Make,
+    pixels: Callable[..., np.ndarray],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     images = pixels(200)
     classifier = make_classifier(FastConfig(((8, 8), (12, 12)), shortcuts=True, activation=activation))
     path = tmp_path / "model.onnx"
-    write_in_8_bits(classifier, ABOUT, path, Split("train", images, np.arange(200), np.zeros(200, np.int64)), silent)
+    with caplog.at_level(logging.WARNING):
+        train = Split("train", images, np.arange(200), np.zeros(200, np.int64))
+        write_in_8_bits(classifier, ABOUT, path, train, silent)
+    assert not caplog.records and not logging.getLogger().filters
     off = np.abs(answers(path, images) - probabilities(classifier, images))
     assert 1e-6 < off.mean() < 0.01
     kinds = Counter(node.op_type for node in onnx.load(path).graph.node)

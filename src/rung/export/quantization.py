@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +49,22 @@ def write_in_8_bits(model: Classifier, about: dict[str, str], path: Path, images
     """
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    # It advises on the root logger what its own other tools could do first.
-    logging.getLogger().addFilter(_Silence())
     whole = onnx_model(model, about, rewrite=gelu_as_swish)
-    quantize_static(
-        whole,
-        path,
-        _Reader(images, progress),
-        quant_format=QuantFormat.QDQ,
-        nodes_to_exclude=_left_in_float(whole.graph),
-        op_types_to_quantize=["Conv", "Gemm", "MaxPool", "Relu", "Clip", "Add", "Sigmoid", "Mul"],
-        per_channel=True,
-        # Seven bits for weights: without VNNI, products of eight overflow the 16 bits that x86 adds them up in.
-        reduce_range=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-    )
+    with _without_advice():
+        quantize_static(
+            whole,
+            path,
+            _Reader(images, progress),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_exclude=_left_in_float(whole.graph),
+            op_types_to_quantize=["Conv", "Gemm", "MaxPool", "Relu", "Clip", "Add", "Sigmoid", "Mul"],
+            per_channel=True,
+            # Seven bits for weights: without VNNI, products of eight overflow the 16 bits that x86 adds them up in.
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
 
 
 def gelu_as_swish(steps: list[Operation]) -> list[Operation]:
@@ -107,9 +108,19 @@ def _left_in_float(graph: Any) -> list[str]:
     return first + [node.name for node in graph.node if node.op_type == "Mul" and not logistic & set(node.input)]
 
 
-class _Silence(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """ONNX Runtime advises on the root logger what its own other tools could do first."""
+
+    def is_news(record: logging.LogRecord) -> bool:
         return "pre-processing" not in record.getMessage()
+
+    root = logging.getLogger()
+    root.addFilter(is_news)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_news)
 
 
 class _Reader:
