@@ -253,3 +253,13 @@ def test_a_rung_of_the_ladder(pictures: Callable[..., tuple[np.ndarray, np.ndarr
     assert classifier.predict(X).shape == (90,)
     with pytest.raises(UsageError, match="there is no rung 'top'"):
         ImageClassifier(epochs=1, rung="top", threads=1).fit(X, y)
+
+
+def test_a_fit_that_fails_leaves_the_one_before(data: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = data
+    classifier = ImageClassifier(epochs=0.1).fit(images, labels)
+    before = classifier.predict(images)
+    with pytest.raises(UsageError):
+        classifier.set_params(epochs=None, budget=1e-3).fit(np.repeat(images, 2, axis=1) / 255.0, labels > 0)
+    np.testing.assert_array_equal(classifier.predict(images), before)
+    assert classifier.image_shape_ == (8, 8, 1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -23,6 +23,7 @@ from rung.memory import keeping_freed_memory
 from rung.models.classifier import predict
 from rung.pipeline.settings import check_settings
 from rung.progress import SilentDisplay, training_display
+from rung.torch_state import own_torch_state
 from rung.training.clocks import Clock, StepClock, TimeClock
 from rung.training.device import choose_device, measure_machine
 from rung.training.session import DisplayObserver, new_state, plan_training, steps_per_epoch, total_steps, train
@@ -95,6 +96,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.verbose = verbose
 
+    @own_torch_state()
     @keeping_freed_memory()
     def fit(self, X: npt.ArrayLike, y: npt.ArrayLike) -> Self:
         """Train on images and their labels.
@@ -125,9 +127,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if fraction is not None and not 0 < fraction < 1:
             raise UsageError(f"validation_fraction is {fraction}; it must be above 0 and below 1")
         device = choose_device(self.device)
-        dataset = self._dataset(X, y, seed)
+        pixels, images = _Pixels.of(X)
+        dataset, classes = self._dataset(images, y, seed)
         display = training_display() if self.verbose else SilentDisplay()
-        threads_before = torch.get_num_threads()
         try:
             set_threads(self.threads)
             with avoiding_crowd(settings.budget is not None):
@@ -168,14 +170,18 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             on_val = predict(state.model, dataset.val, precision=machine.precision)
             state.model.temperature.mul_(fit_temperature(on_val, dataset.val.labels))
         finally:
-            torch.set_num_threads(threads_before)
             display.finish()
+        # All at once, in the end: a fit that fails leaves what an earlier one has found as it was.
+        self.classes_, self._pixels = classes, pixels
+        self.image_shape_ = (*dataset.image_size, dataset.channels)
+        self.n_features_in_ = int(np.prod(self.image_shape_))
         self.model_ = state.model.eval()
         self.plan_ = plan
         self.history_ = tuple(state.history)
         self.validation_score_ = float((on_val.argmax(1) == dataset.val.labels).mean())
         return self
 
+    @own_torch_state()
     def predict_proba(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Class probabilities, shape (N, n_classes), in the order of ``classes_``; each row sums to 1.
 
@@ -184,7 +190,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DataError: the images cannot be used, or have another size than those of :meth:`fit`.
         """
         check_is_fitted(self, "model_")
-        images = self._images(X, fitting=False)
+        images = self._pixels.images(X)
         if images.shape[1:] != self.image_shape_:
             height, width, channels = self.image_shape_
             raise DataError(
@@ -194,12 +200,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         split = Split("test", images, np.arange(len(images)), np.zeros(len(images), np.int64))
         if not len(split):
             raise DataError(f"{WHERE} has no images; give at least one")
-        threads_before = torch.get_num_threads()
-        try:
-            set_threads(self.threads)
-            return predict(self.model_, split, precision=self.plan_.precision)
-        finally:
-            torch.set_num_threads(threads_before)
+        set_threads(self.threads)
+        return predict(self.model_, split, precision=self.plan_.precision)
 
     def predict(self, X: npt.ArrayLike) -> npt.NDArray[Any]:
         """The most probable class of every image, shape (N,); errors as of :meth:`predict_proba`."""
@@ -209,22 +211,19 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     # --- arrays -----------------------------------------------------------------------------------
 
-    def _dataset(self, X: npt.ArrayLike, y: npt.ArrayLike, seed: int) -> Dataset:
-        """Training and validation images; the test split is empty. Sets what ``fit`` learns about X and y."""
+    def _dataset(self, images: Images, y: npt.ArrayLike, seed: int) -> tuple[Dataset, npt.NDArray[Any]]:
+        """Training and validation images, the test split being empty; and the distinct labels."""
         values = column_or_1d(y, warn=True)
         check_classification_targets(values)
-        images = self._images(X, fitting=True)
         if len(images) != len(values):
             raise DataError(f"{WHERE} has {len(images):,} images, but y has {len(values):,} labels")
-        self.classes_, labels = np.unique(values, return_inverse=True)
+        classes, labels = np.unique(values, return_inverse=True)
         labels = labels.astype(np.int64)
-        names = tuple(str(name) for name in self.classes_.tolist())
+        names = tuple(str(name) for name in classes.tolist())
         check_classes(np.bincount(labels, minlength=len(names)).tolist(), names, WHERE, cuts=1)
-        self.image_shape_ = tuple(images.shape[1:])
-        self.n_features_in_ = int(np.prod(self.image_shape_))
         train_rows, val_rows = cut(labels, val_size(len(labels), self.validation_fraction), seed, "val")
         whole = Split("train", images, np.arange(len(images)), labels)
-        return Dataset(
+        dataset = Dataset(
             name=WHERE,
             origin="arrays",
             classes=names,
@@ -233,30 +232,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             test=whole.subset(np.empty(0, np.int64), "test"),
             fingerprint="",
         )
-
-    def _images(self, X: npt.ArrayLike, *, fitting: bool) -> Images:
-        """uint8 (N, H, W, 1 or 3); ``fitting`` keeps what the pixels are multiplied by to run from 0 to 255."""
-        array = np.asarray(X)
-        if array.ndim == 2:
-            raise DataError(
-                f"{WHERE} has rows of {array.shape[1]} numbers, which do not tell the shape of an image; "
-                "reshape it to (N, height, width) or (N, height, width, channels)"
-            )
-        layout = find_layout(array.shape, WHERE)
-        check_pixel_types([array.dtype], WHERE)
-        least, most = pixel_range([array], "some images", WHERE)
-        kind = np.dtype(np.float64) if array.dtype.kind == "f" else array.dtype
-        if fitting:
-            self._scale, self._kind = find_scale([array.dtype], least, most, WHERE), kind
-        if kind != self._kind:
-            return to_images(array, layout, find_scale([array.dtype], least, most, WHERE))
-        # The range of a few images can mislead: what was found out about many holds for them.
-        if array.size and (least < 0 or round(most * self._scale) > 255):
-            raise DataError(
-                f"{WHERE} has pixels from {least:g} to {most:g}, "
-                f"but the classifier was fitted to pixels from 0 to {255 / self._scale:g}"
-            )
-        return to_images(array, layout, self._scale)
+        return dataset, classes
 
     def _seed(self) -> int:
         if isinstance(self.random_state, int | np.integer):
@@ -268,3 +244,55 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.two_d_array = False
         tags.input_tags.three_d_array = True
         return tags
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """What a fit has found out about the numbers in its arrays.
+
+    Attributes:
+        kind: their type, float64 for all fractions.
+        scale: what they are multiplied by to run from 0 to 255.
+    """
+
+    kind: np.dtype[Any]
+    scale: float
+
+    @classmethod
+    def of(cls, X: npt.ArrayLike) -> tuple[Self, Images]:
+        """What there is to find out about an array, and its images, uint8 (N, H, W, 1 or 3)."""
+        array, least, most = _checked(X)
+        scale = find_scale([array.dtype], least, most, WHERE)
+        return cls(_kind(array), scale), to_images(array, find_layout(array.shape, WHERE), scale)
+
+    def images(self, X: npt.ArrayLike) -> Images:
+        """The images of another array."""
+        array, least, most = _checked(X)
+        layout = find_layout(array.shape, WHERE)
+        if _kind(array) != self.kind:
+            return to_images(array, layout, find_scale([array.dtype], least, most, WHERE))
+        # The range of a few images can mislead: what was found out about many holds for them.
+        if array.size and (least < 0 or round(most * self.scale) > 255):
+            raise DataError(
+                f"{WHERE} has pixels from {least:g} to {most:g}, "
+                f"but the classifier was fitted to pixels from 0 to {255 / self.scale:g}"
+            )
+        return to_images(array, layout, self.scale)
+
+
+def _checked(X: npt.ArrayLike) -> tuple[npt.NDArray[Any], float, float]:
+    """The array, and its least and greatest number."""
+    array = np.asarray(X)
+    if array.ndim == 2:
+        raise DataError(
+            f"{WHERE} has rows of {array.shape[1]} numbers, which do not tell the shape of an image; "
+            "reshape it to (N, height, width) or (N, height, width, channels)"
+        )
+    find_layout(array.shape, WHERE)
+    check_pixel_types([array.dtype], WHERE)
+    least, most = pixel_range([array], "some images", WHERE)
+    return array, least, most
+
+
+def _kind(array: npt.NDArray[Any]) -> np.dtype[Any]:
+    return np.dtype(np.float64) if array.dtype.kind == "f" else array.dtype

@@ -145,4 +145,12 @@ def test_a_pause_is_not_used_time(fake: FakeTime) -> None:
 
 def test_steps_that_are_always_long_are_no_pauses(fake: FakeTime) -> None:
     clock = TimeClock(deadline=fake.now + 120, reserved=20)
+    fake.now += 0.001
     assert len(simulate(clock, fake, lambda step: 25.0)) == 4
+    assert clock.paused == 0
+
+
+def test_steps_that_become_long_are_no_pauses_but_for_the_first(fake: FakeTime) -> None:
+    clock = TimeClock(deadline=fake.now + 120, reserved=20)
+    steps = simulate(clock, fake, lambda step: 0.1 if step < 10 else 25.0)
+    assert len(steps) == 10 + 5 and clock.paused == pytest.approx(25)

@@ -19,6 +19,7 @@ from rung.export.target import Answers, target
 from rung.models.classifier import ArrayPixels, Pixels, predict
 from rung.progress import Progress, silent
 from rung.runs import PREDICTIONS, Run
+from rung.torch_state import own_torch_state
 
 SAME_LABELS = 0.999
 """The share of images on which an export must name the same class as the run."""
@@ -87,6 +88,7 @@ class Exported:
         return {**asdict(self), "path": str(self.path)}
 
 
+@own_torch_state()
 def export_run(
     run: Run | str | os.PathLike[str],
     to: str = "onnx",

@@ -18,6 +18,7 @@ from rung.memory import keeping_freed_memory
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import EVALUATION, Run
 from rung.shell import command_line
+from rung.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     import torch
@@ -167,6 +168,7 @@ class _Climbing:
 
     # --- the stages -------------------------------------------------------------------------------
 
+    @own_torch_state()
     @keeping_freed_memory()
     def begin(self, out: Path | None) -> Climb:
         from rung.data import find_source, materialise
@@ -195,6 +197,7 @@ class _Climbing:
         finally:
             self.display.finish()
 
+    @own_torch_state()
     @keeping_freed_memory()
     def go_on(self, climb: Climb) -> Climb:
         from rung.pipeline.description import data_lines

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rung.errors import DataError, RunError
 from rung.progress import Progress, SilentDisplay, TrainingDisplay
 from rung.runs import EVALUATION, PREDICTIONS, REPORT, RUN, Run
+from rung.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     from rung.data import Dataset
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from rung.models.classifier import Classifier
 
 
+@own_torch_state()
 def evaluate(run: Run, data: str | None = None, *, display: TrainingDisplay | None = None) -> Evaluation:
     """Measure the stored weights of a run again.
 

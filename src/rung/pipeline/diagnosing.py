@@ -16,6 +16,7 @@ from rung.pipeline.settings import SPLIT_SEED
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import FINDINGS, REPORT, RUN, Run
 from rung.storage import write_atomically
+from rung.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     from rung.data import Dataset
@@ -146,6 +147,7 @@ def _test_predictions(run: Run) -> Any:
     return Predicted(flat.reshape(len(labels), -1), labels, positions)
 
 
+@own_torch_state()
 def _of_data(
     data: str,
     deadline: float,

@@ -18,6 +18,7 @@ from rung.memory import keeping_freed_memory
 from rung.pipeline.settings import SPLIT_SEED, Settings, check_settings, settings_of
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import CHECKPOINT, EVALUATION, RECORDINGS, RUN, Epoch, Run
+from rung.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     import torch
@@ -198,6 +199,7 @@ class _Training:
         self._worker.close()
         self.display.finish()
 
+    @own_torch_state()
     @keeping_freed_memory()
     def begin(self, out: Path | None) -> Run:
         from rung.data import find_source, materialise
@@ -261,6 +263,7 @@ class _Training:
             self._train_and_report(run, dataset, plan.recipe, device, resumed=False)
         return run
 
+    @own_torch_state()
     @keeping_freed_memory()
     def go_on(self, run: Run) -> Run:
         from rung.pipeline.afterwards import dataset_of
@@ -328,7 +331,8 @@ class _Training:
             status = "interrupted" if interrupted() else "finished"
             self._done("training")
             with using_threads(state.crowded_threads), avoiding_crowd(timed):
-                self._evaluate(run, dataset, state, precision, state.step / steps_per_epoch(dataset, recipe))
+                made = state.step / steps_per_epoch(dataset, recipe)
+                self._evaluate(run, dataset, state, precision, made, clock.paused)
             self._fold(run, dataset, recipe, state, precision)
             self._done("evaluation")
             self._report(run, dataset, status)
@@ -353,7 +357,9 @@ class _Training:
         deadline = self.started + self.settings.budget - earlier
         return TimeClock(deadline, after, used, steps if run.info["plan"].get("ends_early") else math.inf)
 
-    def _evaluate(self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float) -> None:
+    def _evaluate(
+        self, run: Run, dataset: Dataset, state: TrainingState, precision: str, epochs: float, paused: float
+    ) -> None:
         from rung.evaluation.calibration import fit_temperature
         from rung.pipeline.judging import hurry, judge
         from rung.training.plan import JUDGING_SECONDS, REPORT_SECONDS
@@ -361,7 +367,8 @@ class _Training:
 
         if self.settings.budget is not None and not self._resumed:
             # A few per cent over the budget are better than an evaluation that is worth less.
-            left = 1.02 * self.settings.budget - (time.monotonic() - self.started) - JUDGING_SECONDS - REPORT_SECONDS
+            used = time.monotonic() - self.started - paused
+            left = 1.02 * self.settings.budget - used - JUDGING_SECONDS - REPORT_SECONDS
             if hurry(state.model, dataset, precision, left):
                 self.display.message("The computer has become slower: fewer views of each image are averaged.")
                 run.update(recipe={**run.info["recipe"], "views": state.model.views})

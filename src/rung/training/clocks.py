@@ -6,12 +6,18 @@ import math
 import time
 from typing import Protocol
 
-# Seconds between two steps that may be a pause, and are one if they are twenty times the longest step before.
+# Seconds between two steps that may be a pause, and are one if they are twenty times the longest step before; but not
+# twice on end, for then it is the steps that are long.
 PAUSE = 20.0
 
 
 class Clock(Protocol):
-    """Tells the loop how far it is; the learning rate follows it, so it always reaches its end."""
+    """Tells the loop how far it is; the learning rate follows it, so it always reaches its end.
+
+    ``paused`` is how many seconds of pauses it has found: time that is not used up.
+    """
+
+    paused: float
 
     def progress(self, step: int) -> float:
         """The share of the training that is done when ``step`` steps are; from 1 on the loop ends."""
@@ -33,6 +39,7 @@ class StepClock:
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
+        self.paused = 0.0
 
     def progress(self, step: int) -> float:
         return step / self.steps
@@ -64,17 +71,23 @@ class TimeClock:
         self.start = time.monotonic() - used
         self.deadline, self.steps = deadline, steps
         self.reserved = reserved
-        self._asked = time.monotonic()
+        self.paused = 0.0
+        self._asked: float | None = None
         self._longest = 0.0
+        self._after_pause = False
 
     def progress(self, step: int) -> float:
         now = time.monotonic()
-        gap, self._asked = now - self._asked, now
+        gap = 0.0 if self._asked is None else now - self._asked
+        self._asked = now
         # A process that was stopped, or a computer that slept, goes on where it was: a schedule that jumped to its end
         # would leave weights in the middle of large steps.
-        if gap > PAUSE and self._longest and gap > 20 * self._longest:
+        possible = gap > PAUSE and self._longest > 0 and not self._after_pause
+        self._after_pause = possible and gap > 20 * self._longest
+        if self._after_pause:
             self.start += gap
             self.deadline += gap
+            self.paused += gap
         else:
             self._longest = max(self._longest, gap)
         total = self.deadline - self.reserved - self.start
@@ -87,9 +100,9 @@ class TimeClock:
         return max(0.0, min(left, of_steps))
 
     def begin(self, done: float) -> None:
-        # However long it was, what came before is no pause in the steps.
-        self._asked = time.monotonic()
-        self.start = self._asked - done
+        # However long it was, what came before is no pause in the steps, nor one of them.
+        self._asked = None
+        self.start = time.monotonic() - done
 
     def reserve(self, seconds: float) -> None:
         self.reserved = seconds

@@ -62,10 +62,6 @@ def choose_device(name: str = "auto") -> torch.device:
         )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
-        # As cuDNN's convolutions have it from the start: products of float32 with ten bits of mantissa, several times
-        # as fast. Muon spends a fifth of a step on them.
-        torch.backends.cuda.matmul.allow_tf32 = True
     return torch.device(name)
 
 
