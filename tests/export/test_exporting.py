@@ -102,6 +102,14 @@ def test_a_folder_export_lists_what_it_writes_and_replaces_it(run: Run, tmp_path
         assert {file.name for file in made.path.iterdir()} == set(target("torch").contents)
 
 
+def test_the_folder_that_one_is_in(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_run(run, "torch", out=".")
+    assert {file.name for file in (tmp_path / "here").iterdir()} == set(target("torch").contents)
+    assert {file.name for file in tmp_path.iterdir()} == {"here", "run"}
+
+
 def test_a_missing_package_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rung.export.needs.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install 'rung\[export\]'"):

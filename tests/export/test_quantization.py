@@ -61,6 +61,17 @@ def test_the_export_with_8_bits_is_near_the_network(
     assert kinds["Erf"] == 0 and kinds["Sigmoid"] == (5 if activation == "gelu" else 0)
 
 
+def test_a_notebooks_logging_is_still_to_be_set_up(make_classifier: Make, tmp_path: Path) -> None:
+    root, images = logging.getLogger(), np.zeros((8, 14, 17, 3), np.uint8)
+    handlers, root.handlers = root.handlers, []
+    try:
+        train = Split("train", images, np.arange(8), np.zeros(8, np.int64))
+        write_in_8_bits(make_classifier(FastConfig(((8, 8),))), ABOUT, tmp_path / "model.onnx", train, silent)
+        assert root.handlers == []
+    finally:
+        root.handlers = handlers
+
+
 def test_swish_of_larger_numbers_is_nearly_gelu(
     make_classifier: Make, pixels: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:

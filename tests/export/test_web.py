@@ -40,6 +40,18 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
+@pytest.mark.parametrize("content", [b"", b"something else", b"\x1f\x8b" + bytes(100)])
+def test_an_archive_of_another_content_is_refused(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_HERE", tmp_path / "without")
+    monkeypatch.setenv("RUNG_DATA", str(tmp_path))
+    (tmp_path / engine.NAME).mkdir()
+    (tmp_path / engine.NAME / f"{engine.NAME}-{engine.VERSION}.tgz").write_bytes(content)
+    with pytest.raises(DataError, match="is damaged, or another file; remove it"):
+        web_engine(silent)
+
+
 @pytest.fixture(scope="module")
 def web_page(trained: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The exported page. The engine comes from the cache of the user, where it stays for the next time."""
@@ -152,3 +164,8 @@ def test_the_folder_has_what_the_target_says(web_page: Path) -> None:
 def test_packed_bytes_come_out_again() -> None:
     assert gzip.decompress(b64decode(packed(b"model"))) == b"model"
     assert packed(b"model") == packed(b"model")
+
+
+def test_the_card_tells_of_the_files_that_are_there(web_page: Path) -> None:
+    card = (web_page.parent / "README.md").read_text(encoding="utf-8")
+    assert "index.html" in card and "model.pt2" not in card

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rung.models.classifier import Classifier, predict
+from rung.models.classifier import ArrayPixels, Classifier, predict
 
 
 class Linear(nn.Module):
@@ -134,3 +134,14 @@ def test_half_precision_says_nearly_the_same(images: np.ndarray) -> None:
 
 def test_preprocessing_and_temperature_are_stored_with_the_weights() -> None:
     assert {"mean", "std", "temperature", "network.weight"} == set(classifier().state_dict())
+
+
+def test_a_network_that_cannot_get_ready_leaves_the_model_as_it_was() -> None:
+    class Unwilling(nn.Flatten):
+        def expect(self, images: int, precision: str) -> None:
+            raise ZeroDivisionError
+
+    model = Classifier(Unwilling(), [0.0], [1.0], views=2).train()
+    with pytest.raises(ZeroDivisionError):
+        predict(model, ArrayPixels(np.zeros((3, 2, 2, 1), np.uint8)), views=1)
+    assert model.training and model.views == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -75,6 +77,7 @@ def test_dropout_does_nothing() -> None:
         nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
         nn.MaxPool2d(2, ceil_mode=True),
         nn.AdaptiveAvgPool2d(2),
+        nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 3, 1)),
         nn.Flatten(2),
         nn.Tanh(),
     ],
@@ -84,13 +87,27 @@ def test_what_is_unknown_is_refused_in_a_sentence(layer: nn.Module) -> None:
         operations(nn.Sequential(layer))
 
 
-def test_unusual_calls_are_refused() -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: x.mean(1),
+        lambda x: x + x.mean((2, 3), keepdim=True),
+        lambda x: x.mean((2, 3), dtype=torch.float64),
+        lambda x: 2 * x,
+        lambda x: 1 / x,
+    ],
+)
+def test_unusual_calls_are_refused(call: Callable[[torch.Tensor], torch.Tensor]) -> None:
     class Unusual(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return x.mean(1)
+            return call(x)
 
     with pytest.raises(RungError, match="nothing is known about its step"):
         operations(Unusual())
+
+
+def test_a_pooling_of_all_positions_is_known_before_a_flattening() -> None:
+    assert kinds(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))) == ["mean", "flatten", "dense"]
 
 
 class _PadsByTheImage(nn.Conv2d):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 import types
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -177,3 +180,14 @@ def test_an_engine_does_not_outlive_the_weights_that_it_has() -> None:
     assert network._engine is not None
     network.train()
     assert network._engine is None
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda network: pickle.loads(pickle.dumps(network))])
+def test_a_copy_has_weights_of_its_own(copied: Callable[[nn.Module], nn.Module]) -> None:
+    network = PretrainedConfig().build((32, 32), 3, 2).eval()
+    network._engine = lambda x_NCHW: pytest.fail("asked for another network's answers")
+    other = copied(network)
+    other.load_state_dict({name: torch.zeros_like(values) for name, values in network.state_dict().items()})
+    with torch.inference_mode():
+        assert not other(torch.ones(1, 3, 32, 32)).any()
+    assert network._engine is not None

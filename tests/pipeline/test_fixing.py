@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 import rung
 from rung.diagnosis import Finding, Remedy
 from rung.errors import DataError, RunError
-from rung.pipeline import fixing
+from rung.pipeline import fixing, training
 from rung.pipeline.settings import Settings, check_settings
 from rung.progress import SilentDisplay
 from rung.runs import Run
@@ -80,6 +82,19 @@ def test_a_remedy_that_cannot_be_tried_is_passed_over(
     monkeypatch.setattr("rung.diagnosis.diagnose_run", lambda run: (found(batch_size=8),))
     run = rung.train_and_fix(folder, epochs=1, out=tmp_path / "fix", device="cpu", threads=1, precision="float32")
     assert run.path.name == "attempt-1" and run.evaluation.wall_seconds > run.evaluation.seconds > 0
+
+
+def test_an_attempt_starts_no_process_that_is_never_asked(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(training, "EvaluationWorker", lambda: pytest.fail("a process was started"))
+    run = training.attempt(
+        replace(settings(), data=str(folder), budget=None, epochs=0.5),
+        tmp_path / "attempt",
+        SilentDisplay(),
+        time.monotonic(),
+    )
+    assert run.status == "finished"
 
 
 # --- Ctrl-C and the end ------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from rung.pipeline.training import usual_speed
 from rung.progress import SilentDisplay
 from rung.runs import CHECKPOINT, MODEL, REPORT, Epoch, Run
 from rung.training import session
+from rung.training.clocks import TimeClock
 from rung.training.plan import Plan
 
 FILES = {
@@ -290,3 +291,17 @@ def test_a_rung_with_rounds_is_resumed_to_the_same_weights(
     stopped = train(folder, out=tmp_path / "stopped", display=pressing(1), **options)
     assert stopped.status == "interrupted"
     assert same(resume(stopped.path), whole)
+
+
+def test_a_pause_is_not_taken_from_the_evaluation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    left: list[float] = []
+
+    class Paused(TimeClock):
+        def __init__(self, *given: float) -> None:
+            super().__init__(*given)
+            self.paused = 1000.0
+
+    monkeypatch.setattr("rung.training.clocks.TimeClock", Paused)
+    monkeypatch.setattr("rung.pipeline.judging.hurry", lambda *given: left.append(given[-1]))
+    train("digits", budget="3s", out=tmp_path / "run", device="cpu", precision="float32")
+    assert len(left) == 1 and 990 < left[0] < 1003

@@ -28,6 +28,7 @@ from rung.training.plan import (
     make_plan,
 )
 from rung.training.recipe import Recipe
+from rung.training.session import total_steps
 
 SMALL = FastConfig(stages=((8,), (8,)), stem_filters=4)
 MIB = 2**20
@@ -91,7 +92,7 @@ def test_a_number_of_epochs_is_kept(dataset: Dataset, machine: Machine, epochs: 
     plan = plan_for(dataset, machine, seconds=None, epochs=epochs, network=SMALL)
     assert plan.epochs == epochs
     assert plan.budget is None
-    assert plan.steps == int(epochs * (len(dataset.train) // plan.recipe.batch_size))
+    assert plan.steps == total_steps(dataset, plan.recipe, epochs)
 
 
 def test_fewer_images_than_a_batch_are_one_step_an_epoch(

@@ -11,11 +11,12 @@ from rung.runs import EVALUATION, Run
 _CLASSES = 50  # rows of the table of classes
 
 
-def model_card(run: Run) -> str:
+def model_card(run: Run, loading: str) -> str:
     """A model card in Markdown, with the sections of Mitchell et al.
 
     Args:
         run: a run that has been planned. What it has not come to yet is left out.
+        loading: how to use what the card lies beside, in Markdown.
 
     Raises:
         RunError: a file of the run is damaged.
@@ -32,7 +33,7 @@ def model_card(run: Run) -> str:
         "## Data\n\n" + _data(data),
         "## How good it is\n\n" + (_metrics(evaluation) if evaluation else "The run has not been evaluated."),
         "## Limits\n\n" + _limits(evaluation, data),
-        "## How to load it\n\n" + _loading(data),
+        "## How to use it\n\n" + loading,
         "## How it was made\n\n" + _making(run),
     ]
     return "\n\n".join(sections) + "\n"
@@ -116,25 +117,6 @@ def _limits(evaluation: Evaluation | None, data: dict[str, Any]) -> str:
             f"- The class that it misses most often is {plain(weak.name)}: it finds {weak.recall:.1%} of its images."
         )
     return "\n".join(lines)
-
-
-def _loading(data: dict[str, Any]) -> str:
-    height, width = data["image_size"]
-    return f"""`model.pt2` needs PyTorch and nothing else. It takes pixels as they are and gives probabilities:
-
-```python
-import json
-import torch
-
-files = {{"rung.json": ""}}
-model = torch.export.load("model.pt2", extra_files=files).module()
-classes = json.loads(json.loads(files["rung.json"])["classes"])
-images = torch.zeros((1, {height}, {width}, {data["channels"]}), dtype=torch.uint8)  # your images, any number of them
-probabilities = model(images)  # (1, {len(data["classes"])})
-print(classes[int(probabilities[0].argmax())])
-```
-
-`model.safetensors` has the weights alone, for `safetensors.torch.load_file`."""
 
 
 def _making(run: Run) -> str:

@@ -1,11 +1,13 @@
 """ONNX Runtime Web: what computes in the page of ``--to web``.
 
 Wheels of rung bring it along (``setup.py``). Elsewhere it is taken from the npm registry when the first page is
-written, checked by the digest that npm publishes for this version, and kept in the cache.
+written, and kept in the cache. Wherever it comes from, it is checked by the digest that npm publishes for this version.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import tarfile
@@ -43,12 +45,12 @@ def web_engine(progress: Progress) -> Engine:
     if all((bundled / name).is_file() for name in names):
         return Engine(*((bundled / name).read_bytes() for name in names))
     archive = _place(progress) / _ARCHIVE.file
-    try:
-        with tarfile.open(archive) as inside:
-            found = [inside.extractfile(f"package/dist/{name}") for name in names]
-            return Engine(*(stream.read() if stream else b"" for stream in found))
-    except (OSError, KeyError, tarfile.TarError) as error:
-        raise DataError(f"{archive} is damaged; remove it, and it is fetched again") from error
+    content = archive.read_bytes()
+    if hashlib.new(_ARCHIVE.algorithm, content).hexdigest() != _ARCHIVE.digest:
+        raise DataError(f"{archive} is damaged, or another file; remove it, and it is fetched again")
+    with tarfile.open(fileobj=io.BytesIO(content)) as inside:
+        found = [inside.extractfile(f"package/dist/{name}") for name in names]
+        return Engine(*(stream.read() if stream else b"" for stream in found))
 
 
 def _place(progress: Progress) -> Path:

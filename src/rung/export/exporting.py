@@ -143,7 +143,8 @@ def export_run(
             raise
         note = f"The test images are not there any more ({error}), so this was checked on generated images."
     images: Pixels = dataset.test if dataset else _generated(run)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{path.suffix}")
+    beside = path.resolve()  # "." has no name
+    temporary = beside.with_name(f".{beside.name}.{secrets.token_hex(8)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         progress(f"Writing {path.name}", 0, None)

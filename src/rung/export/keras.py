@@ -10,6 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ ABOUT = "rung.json"
 """A file inside the ``.keras`` archive, which Keras leaves alone: class names and what else ONNX has as metadata."""
 
 
+@cache
 def _keras() -> Any:
-    """Keras, on TensorFlow unless the user has chosen another engine."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-
+    """Keras, on the engine that its user has chosen, by default TensorFlow; which keeps quiet about its start."""
+    told = os.environ.get("TF_CPP_MIN_LOG_LEVEL")
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = told or "3"
+    try:
+        import keras
+    finally:
+        if told is None:
+            del os.environ["TF_CPP_MIN_LOG_LEVEL"]
     return keras
 
 

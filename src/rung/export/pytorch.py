@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,26 @@ def _write(run: Run, model: Classifier, path: Path, progress: Progress) -> None:
     weights = {name: value.contiguous() for name, value in model.network.state_dict().items()}
     buffers = {name: getattr(model, name) for name in ("mean", "std", "temperature")}
     save_file({**weights, **buffers}, path / WEIGHTS, metadata=about)
-    (path / CARD).write_text(model_card(run), encoding="utf-8")
+    (path / CARD).write_text(model_card(run, _loading(run.info["data"])), encoding="utf-8")
+
+
+def _loading(data: dict[str, Any]) -> str:
+    height, width = data["image_size"]
+    return f"""`model.pt2` needs PyTorch and nothing else. It takes pixels as they are and gives probabilities:
+
+```python
+import json
+import torch
+
+files = {{"rung.json": ""}}
+model = torch.export.load("model.pt2", extra_files=files).module()
+classes = json.loads(json.loads(files["rung.json"])["classes"])
+images = torch.zeros((1, {height}, {width}, {data["channels"]}), dtype=torch.uint8)  # your images, any number of them
+probabilities = model(images)  # (1, {len(data["classes"])})
+print(classes[int(probabilities[0].argmax())])
+```
+
+`model.safetensors` has the weights alone, for `safetensors.torch.load_file`."""
 
 
 def answers(path: Path) -> Answers:

@@ -110,17 +110,23 @@ def _left_in_float(graph: Any) -> list[str]:
 
 @contextmanager
 def _without_advice() -> Iterator[None]:
-    """ONNX Runtime advises on the root logger what its own other tools could do first."""
+    """ONNX Runtime advises on the root logger what its own other tools could do first.
+
+    Without a handler there, its first word would install one, and a notebook's own ``logging.basicConfig`` do nothing.
+    """
 
     def is_news(record: logging.LogRecord) -> bool:
         return "pre-processing" not in record.getMessage()
 
     root = logging.getLogger()
+    handler = logging.NullHandler()
+    root.addHandler(handler)
     root.addFilter(is_news)
     try:
         yield
     finally:
         root.removeFilter(is_news)
+        root.removeHandler(handler)
 
 
 class _Reader:

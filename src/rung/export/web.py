@@ -27,6 +27,8 @@ from rung.runs import EVALUATION, Run
 
 FOLDER = Path(__file__).parent / "page"
 PAGE, CARD = "index.html", "README.md"
+LOADING = f"""`{PAGE}` is everything: open it in a browser, from a disk or any web server, and drop images onto it.
+It needs no network, and no image leaves the computer."""
 
 
 def _write(run: Run, model: Classifier, path: Path, progress: Progress) -> None:
@@ -35,7 +37,7 @@ def _write(run: Run, model: Classifier, path: Path, progress: Progress) -> None:
     parts = {"engine": engine.script, "binary": engine.binary, "model": onnx}
     path.mkdir()
     (path / PAGE).write_text(_page(run, {name: packed(content) for name, content in parts.items()}), encoding="utf-8")
-    (path / CARD).write_text(model_card(run), encoding="utf-8")
+    (path / CARD).write_text(model_card(run, LOADING), encoding="utf-8")
 
 
 def packed(content: bytes) -> str:

@@ -129,14 +129,14 @@ def predict(
         progress: told the number of images done after each batch.
     """
     was_training, own_views = model.training, model.views
-    model.eval()
-    model.views = views or own_views
     device = model.mean.device
     batch_size = batch_size or images_at_once(model.network, device)
-    expect = getattr(model.network, "expect", None)
-    if expect is not None:
-        expect(len(images), precision)
     try:
+        model.eval()
+        model.views = views or own_views
+        expect = getattr(model.network, "expect", None)
+        if expect is not None:
+            expect(len(images), precision)
         parts = []
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(images.take(slice(start, start + batch_size))).to(device)

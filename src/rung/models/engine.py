@@ -30,7 +30,7 @@ def compiled(network: nn.Module, channels: int, image_size: tuple[int, int]) -> 
 
     Returns:
         The same function, to rounding, of tensors on the CPU; None where the packages are missing (the extra
-        ``export`` or ``serve`` brings them), or where the network does something that is not known here.
+        ``export`` or ``serve`` brings them), or where the network does something that is not known here or there.
     """
     if find_spec("onnxruntime") is None or find_spec("onnx") is None:
         return None
@@ -48,7 +48,10 @@ def compiled(network: nn.Module, channels: int, image_size: tuple[int, int]) -> 
     given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", None]) for name in results]
     made = helper.make_graph(graph.nodes, "rung", values, given, graph.constants)
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    session = single_threaded(model.SerializeToString())
+    try:
+        session = single_threaded(model.SerializeToString())
+    except Exception:  # Its exceptions have no class of their own in common.
+        return None
     threads = ThreadPoolExecutor(torch.get_num_threads(), thread_name_prefix="engine")
 
     def part(x_NCHW: Tensor) -> list[Tensor]:

@@ -124,13 +124,24 @@ def _translate(node: torch.fx.Node, modules: dict[str, nn.Module], names: dict[s
     if node.op == "call_module":
         layer = modules[str(node.target)]
         kind = _kind(layer)
+        if kind in _POOLINGS_OF_ALL and not all(_is_flattening(user, modules) for user in node.users):
+            raise RungError(f"this network cannot be exported: {layer} is not flattened behind it")
         if kind is not None:
             return _LAYERS[kind](str(node.name), inputs, layer)
     elif node.target in _FUNCTIONS:
-        made = _FUNCTIONS[node.target](str(node.name), inputs, *node.args[1:], **node.kwargs)
+        try:
+            made = _FUNCTIONS[node.target](str(node.name), inputs, *node.args[1:], **node.kwargs)
+        except TypeError:  # An argument that is not known here, or a result in the place of a number.
+            made = None
         if made is not None:
             return made
     raise RungError(f"this network cannot be exported: nothing is known about its step {node.format_node()}")
+
+
+def _is_flattening(node: torch.fx.Node, modules: dict[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], nn.Flatten)
+    return node.target in ("flatten", torch.flatten)
 
 
 def _array(tensor: torch.Tensor) -> Weights:
@@ -190,7 +201,7 @@ def _flatten_layer(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
 def _global_layer(name: str, inputs: tuple[str, ...], layer: Any) -> Operation:
     if layer.output_size not in (1, (1, 1)):
         raise RungError(f"this network cannot be exported: {layer} leaves more than one position")
-    # (N, C) where torch has (N, C, 1, 1): what follows is a flattening, which changes nothing any more.
+    # (N, C) where torch has (N, C, 1, 1): what follows is a flattening (see above), which changes nothing any more.
     return Operation(name, "mean" if isinstance(layer, nn.AdaptiveAvgPool2d) else "maximum", inputs)
 
 
@@ -214,6 +225,8 @@ _LAYERS: dict[type[nn.Module], Callable[[str, tuple[str, ...], Any], Operation |
     nn.Identity: _as_it_is,
 }
 
+
+_POOLINGS_OF_ALL = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
 # The arguments of these have torch's names. What they cannot translate they answer with None.
 
@@ -240,7 +253,8 @@ def _divided(name: str, inputs: tuple[str, ...], other: Any) -> Operation | None
 
 def _over_positions(kind: str) -> Callable[..., Operation | None]:
     def translate(name: str, inputs: tuple[str, ...], dim: Any = None, keepdim: bool = False) -> Operation | None:
-        return Operation(name, kind, inputs) if dim in ((2, 3), [2, 3], (-2, -1), [-2, -1]) else None
+        usual = dim in ((2, 3), [2, 3], (-2, -1), [-2, -1]) and not keepdim
+        return Operation(name, kind, inputs) if usual else None
 
     return translate
 

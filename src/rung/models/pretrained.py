@@ -79,7 +79,6 @@ class PretrainedNetwork(nn.Module):
             step.requires_grad_(True)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.image_size = image_size
-        self.register_load_state_dict_post_hook(lambda *_: self._forget())  # type: ignore[no-untyped-call]
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -132,6 +131,13 @@ class PretrainedNetwork(nn.Module):
 
     def _forget(self) -> None:
         self._engine = None
+
+    def _load_from_state_dict(self, *args: Any, **options: Any) -> None:
+        self._forget()
+        super()._load_from_state_dict(*args, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_engine": None}  # A copy may get other weights, and a process starts its own.
 
     def pooled(self, x_NCHW: Tensor) -> list[Tensor]:
         """The mean of every feature map, (N, C) each."""

@@ -190,13 +190,14 @@ class _Training:
         self._last = started
         self._resumed = False
         # Before torch is imported: see there.
-        self._worker = EvaluationWorker()
+        self._worker = EvaluationWorker() if on_test else None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._worker.close()
+        if self._worker:
+            self._worker.close()
         self.display.finish()
 
     @own_torch_state()
@@ -374,7 +375,7 @@ class _Training:
                 run.update(recipe={**run.info["recipe"], "views": state.model.views})
         recordings = conclude(state.watcher, state.model, dataset, precision)
         assert recordings.train is not None and recordings.val is not None
-        if not self.on_test:
+        if self._worker is None:  # And so nothing is asked of the test split.
             val = recordings.val
             state.model.temperature.mul_(fit_temperature(val.probabilities, val.labels))
             self._keep(run, state, recordings, epochs, usual_speed(state.history))

@@ -311,9 +311,8 @@ def _finished(
     Raises:
         UsageError: there is no time for a single step.
     """
-    steps = int(epochs * max(1, len(dataset.train) // recipe.batch_size))
-    if budget is None:
-        steps = max(1, steps)
+    planned = epochs * max(1, len(dataset.train) // recipe.batch_size)
+    steps = int(planned) if budget is not None else max(1, round(planned))
     if steps < 1:
         raise UsageError(
             f"the budget leaves no time for a single training step: the start takes {start:.1f} s, evaluation and "
