@@ -55,7 +55,7 @@ def _print(comparison: Comparison) -> None:
         adjusted = f", adjusted for {len(comparison.against)} comparisons" if len(comparison.against) > 1 else ""
         low, high = one.scores["accuracy"].interval
         say(
-            f"  McNemar's p {one.p_value:.2g}{adjusted}; bootstrap interval {signed(low)} to {signed(high)}; "
+            f"  McNemar's p {_p(one.p_value)}{adjusted}; bootstrap interval {signed(low)} to {signed(high)}; "
             f"{len(one.gained):,} images only it gets right, {len(one.lost):,} only the first"
         )
         for name, title in (
@@ -64,9 +64,14 @@ def _print(comparison: Comparison) -> None:
             ("overconfidence", "overconfidence"),
         ):
             change = one.scores[name]
-            say(f"  {title} {change.difference:+.3f} ({change.interval[0]:+.3f} to {change.interval[1]:+.3f})")
+            shown = [f"{value:+.3f}".replace("-", "−") for value in (change.difference, *change.interval)]
+            say(f"  {title} {shown[0]} ({shown[1]} to {shown[2]})")
         ordered = sorted(one.classes, key=lambda row: row.recall.difference)
-        for title, row in (("gains most", ordered[-1]), ("loses most", ordered[0])):
+        first, last = ordered[0], ordered[-1]
+        for title, row in (
+            ("gains most" if last.recall.difference > 0 else "loses least", last),
+            ("loses most" if first.recall.difference < 0 else "gains least", first),
+        ):
             low, high = row.recall.interval
             say(
                 f"  {title}: {row.name} {signed(row.recall.difference)} ({signed(low)} to {signed(high)})"
@@ -74,3 +79,7 @@ def _print(comparison: Comparison) -> None:
             )
     say()
     say("Every run stands for the one network that it trained: what training again changes is not in the intervals.")
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.001 else "below 0.001"

@@ -32,7 +32,7 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Say what is on images. Exit code 3: some could not be read, the rest was done."""
-    from rung.errors import UsageError
+    from rung.errors import DataError, UsageError
     from rung.prediction.writing import write_predictions
     from rung.progress import SilentDisplay, training_display
 
@@ -62,6 +62,8 @@ def predict(
             if path is not None:
                 # Standard output is for the answers, which a program may read.
                 say(str(path), error=output is None)
+    if done.unreadable == done.images:
+        raise DataError(f"none of the {done.images:,} files could be read")
     if done.unreadable:
         say(f"rung: {done.unreadable:,} of {done.images:,} files could not be read", error=True)
         raise typer.Exit(UNREADABLE)

@@ -14,6 +14,8 @@ def print_scores(values: dict[str, Any]) -> None:
         f"Test accuracy {values['accuracy']:.2%} (95 % interval {low:.1%} to {high:.1%}, "
         f"{values['test_images']:,} images), macro F1 {values['macro_f1']:.3f}"
     )
-    worst = min(values["per_class"], key=lambda scores: scores["f1"])
-    best = max(values["per_class"], key=lambda scores: scores["f1"])
-    say(f"Best class {best['name']} (F1 {best['f1']:.3f}), weakest {worst['name']} (F1 {worst['f1']:.3f})")
+    # Of a class without images nothing is known.
+    seen = sorted((scores for scores in values["per_class"] if scores["support"]), key=lambda scores: scores["f1"])
+    if seen and seen[0]["f1"] < seen[-1]["f1"]:
+        worst, best = seen[0], seen[-1]
+        say(f"Best class {best['name']} (F1 {best['f1']:.3f}), weakest {worst['name']} (F1 {worst['f1']:.3f})")

@@ -77,12 +77,26 @@ def open_path(path: Path) -> Reader:
             reader = recognise(path)
             if reader is not None:
                 return reader
+    except PermissionError as error:
+        raise DataError(
+            f"{_closed(path, error)} may not be read; give yourself the right to, or move it away"
+        ) from error
     except OSError as error:
         raise DataError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
     hint = "unpack it and give the folder" if path.is_file() else "put one folder a class into it"
     raise DataError(
         f"{path} holds no data that rung can read (class folders with images, Parquet, CIFAR, IDX or npz); {hint}"
     )
+
+
+def _closed(path: Path, error: PermissionError) -> Path:
+    """The folder or file below ``path`` that is closed: it may have been met by looking for a file in it."""
+    met = Path(error.filename or path)
+    return next((folder for folder in reversed(met.parents) if folder.is_relative_to(path) and not _open(folder)), met)
+
+
+def _open(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _locate(data: str | os.PathLike[str], cache: Cache, progress: Progress) -> tuple[str, str, Reader]:

@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from rung.diagnosis.evidence import Evidence
+from rung.diagnosis.finding import Remedy
+
+# Seconds of a command that are no training, at least: its start, the evaluation and the report.
+AROUND = 4.0
 
 
 def more_time(evidence: Evidence, factor: float) -> dict[str, Any]:
-    """``factor`` times the epochs, or the budget, whichever the training was given."""
+    """``factor`` times the epochs, or the training's part of the budget, whichever the training was given."""
     epochs, budget = evidence.settings.get("epochs"), evidence.settings.get("budget")
     if epochs:
         return {"epochs": float(f"{float(epochs) * factor:.3g}")}
-    return {"budget": float(f"{float(budget) * factor:.3g}")} if budget else {}
+    if not budget:
+        return {}
+    planned = evidence.plan.get("expected_seconds") or {}
+    # On a ladder, the budget of a run is that of its training alone.
+    training = min(float(budget), float(planned.get("training") or max(0.0, float(budget) - AROUND)))
+    around = max(AROUND, float(budget) - training)
+    return {"budget": float(f"{around + factor * training:.3g}")}
 
 
 def default_network(evidence: Evidence) -> dict[str, Any]:
@@ -21,6 +31,14 @@ def default_network(evidence: Evidence) -> dict[str, Any]:
     if evidence.settings.get("rung") in (None, "modern") and network.get("name") == "fast":
         return {"rate_scale": 0.3 * float(evidence.settings.get("rate_scale") or 1.0)}
     return {"rung": None, "rounds": None}
+
+
+def other_network(evidence: Evidence, words: str) -> Remedy:
+    """:func:`default_network` as a remedy; ``words`` say what is better about it, if it was not that one."""
+    settings = default_network(evidence)
+    if "rate_scale" in settings:
+        words = "This is rung's own network already: train it at a lower learning rate."
+    return Remedy(words, evidence.command(**settings), settings)
 
 
 def annealing(evidence: Evidence) -> dict[str, Any]:

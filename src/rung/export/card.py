@@ -69,7 +69,12 @@ def _data(data: dict[str, Any]) -> str:
     counts = ", ".join(f"{count:,} {name}" for name, count in images.items())
     lines = [f"{plain(data['name'])}: {counts} images.", *(f"- {plain(note)}" for note in data.get("notes", ()))]
     if data.get("unreadable"):
-        lines.append(f"- {len(data['unreadable'])} unreadable files were left out.")
+        files = (
+            "1 unreadable file was"
+            if len(data["unreadable"]) == 1
+            else f"{len(data['unreadable'])} unreadable files were"
+        )
+        lines.append(f"- {files} left out.")
     return "\n".join([lines[0], "", *lines[1:], f"- Fingerprint: `{data['fingerprint'][:64]}`"])
 
 

@@ -26,6 +26,8 @@ from rung.report import page
 from rung.runs import EVALUATION, Run
 
 FOLDER = Path(__file__).parent / "page"
+# Of the server's page; by its place, since importing that package takes the server's libraries.
+STYLE = Path(__file__).parents[1] / "serving" / "web" / "classify.css"
 PAGE, CARD = "index.html", "README.md"
 LOADING = f"""`{PAGE}` is everything: open it in a browser, from a disk or any web server, and drop images onto it.
 It needs no network, and no image leaves the computer."""
@@ -48,8 +50,6 @@ def packed(content: bytes) -> str:
 def _page(run: Run, parts: dict[str, str]) -> str:
     from markupsafe import Markup
 
-    from rung.serving import page as serving
-
     data = run.info["data"]
     evaluation: Evaluation | None = run.evaluation if (run.path / EVALUATION).exists() else None
     own = [(FOLDER / name).read_text(encoding="utf-8") for name in ("prepare.js", "web.js")]
@@ -64,7 +64,7 @@ def _page(run: Run, parts: dict[str, str]) -> str:
         grey=data["channels"] == 1,
         version=VERSION,
         parts={name: Markup(text) for name, text in parts.items()},
-        page_style=Markup((serving.WEB / "classify.css").read_text(encoding="utf-8")),
+        page_style=Markup(STYLE.read_text(encoding="utf-8")),
         script=Markup(script),
         policy=_policy(script),
         data={

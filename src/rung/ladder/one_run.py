@@ -145,8 +145,8 @@ class Trainer:
             run.update(status="interrupted")
             return None
         keep_trained(run, state, dataset, precision, usual_speed(state.history))
+        run.update(status="finished")  # A training that came to its end early has finished, too.
         write_findings(run)
-        run.update(status="finished")
         shutil.rmtree(run.path / CHECKPOINT, ignore_errors=True)
         recordings = run.recordings
         assert recordings is not None and recordings.train is not None and recordings.val is not None

@@ -23,6 +23,9 @@ from rung.models.convolution import Conv3x3
 
 # From which the stem's filters are computed, at about this number.
 PATCHES = 100_000
+# Side of the patches, at most: larger ones are looked at coarsely. The time is the third power of the numbers in a
+# patch, and what varies most in images is coarse.
+FINE = 17
 # Of the head's weights at the start. Larger ones have to be unlearnt, and with smaller ones the gradient is late to
 # reach the layers below.
 HEAD_SPREAD = 0.3
@@ -90,7 +93,10 @@ class Whitening(nn.Conv2d):
     @torch.no_grad()
     def initialise(self, images_NCHW: Tensor, floor: float = 5e-4) -> None:
         """Set the filters from normalised training images; ``floor`` is added to the variances."""
-        size = self.kernel_size[0]
+        coarser = math.ceil(self.kernel_size[0] / FINE)
+        if coarser > 1:
+            images_NCHW = F.avg_pool2d(images_NCHW, coarser)
+        size = self.kernel_size[0] // coarser
         # Some patches of every image, rather than all of some images, and no copy of those that are not wanted.
         pixels = len(images_NCHW) * images_NCHW.shape[2] * images_NCHW.shape[3]
         apart = max(1, size // 2, math.isqrt(pixels // PATCHES))
@@ -99,7 +105,10 @@ class Whitening(nn.Conv2d):
         variances, components = torch.linalg.eigh(patches.T @ patches / len(patches))
         filters = len(self.weight) // 2
         components = (components / (variances.clamp(min=0) + floor).sqrt()).T.flip(0)[:filters]
-        components = components.view(filters, *self.weight.shape[1:]).float()
+        components = components.view(filters, -1, size, size).float()
+        if coarser > 1:
+            whole = self.kernel_size[0]
+            components = F.interpolate(components, size=(whole, whole), mode="bilinear") * (size / whole) ** 2
         self.weight.copy_(torch.cat([components, -components]))
 
 

@@ -58,7 +58,12 @@ def data_lines(dataset: Dataset) -> list[str]:
         f"{len(dataset.classes)} classes, {width}×{height} {colour}"
     ]
     if dataset.unreadable:
-        lines.append(f"  {len(dataset.unreadable)} unreadable files are left out; run.json lists them")
+        files = (
+            "1 unreadable file is"
+            if len(dataset.unreadable) == 1
+            else f"{len(dataset.unreadable):,} unreadable files are"
+        )
+        lines.append(f"  {files} left out; run.json lists them")
     return lines
 
 

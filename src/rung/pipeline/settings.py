@@ -6,9 +6,11 @@ import math
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from rung.budget import parse_duration
+from rung.data.names import KNOWN
 from rung.errors import RunError, UsageError
 from rung.runs import EXCLUDED, RUN, Run
 from rung.seeds import check_seed
@@ -121,8 +123,10 @@ def check_settings(
         raise UsageError("the memory must be more than nothing, and finite")
     seconds = None if epochs is not None else parse_duration(DEFAULT_BUDGET if budget is None else budget)
     place = os.fspath(data)
-    if not isinstance(data, str) and not os.path.dirname(place):  # noqa: PTH120 (a Path forgets a leading "./")
-        place = os.path.join(os.curdir, place)  # noqa: PTH118
+    if place and not (isinstance(data, str) and place in KNOWN):
+        # A run finds its data from everywhere. What is not there is named as it was given.
+        path = Path(place).expanduser()
+        place = str(path.absolute()) if path.exists() else place
     listed = os.fspath(exclude) if isinstance(exclude, str | os.PathLike) else tuple(exclude or ()) or None
     if rounds is not None and not (len(rounds) and all(0 < rate <= 1 for rate in rounds)):
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")

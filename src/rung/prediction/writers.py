@@ -164,8 +164,13 @@ def chosen_format(name: str | None, output: Path | None) -> str:
     """The format of that name, or else the one that the ending of ``output`` tells, or else a table.
 
     Raises:
-        UsageError: there is no such format, or it cannot be shown on a terminal.
+        UsageError: there is no such format, or it cannot be shown on a terminal, or that ending tells none.
     """
+    if name is None and output is not None and output.suffix.lower() not in {*_ENDINGS, "", ".txt"}:
+        raise UsageError(
+            f"--output {output} ends in {output.suffix}, which is no format that is known here; let it end in "
+            f"{', '.join(_ENDINGS)}, or say --format {', '.join(FORMATS)}"
+        )
     found = name or (_ENDINGS.get(output.suffix.lower()) if output else None) or "table"
     if found not in FORMATS:
         raise UsageError(f"--format is {found!r}; it must be one of {', '.join(FORMATS)}")

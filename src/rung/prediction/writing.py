@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rung.errors import DataError, UsageError
+from rung.errors import DataError, RunError, UsageError
 from rung.prediction.paths import check_paths
 from rung.prediction.predicting import Predictor, lines
 from rung.prediction.writers import chosen_format, opened
@@ -83,6 +83,8 @@ def write_predictions(
     progress = progress or silent
     if isinstance(paths, Collection):
         check_paths(path for path in paths if os.fspath(path) != "-")
+    if page is not None and not page.parent.is_dir():
+        raise RunError(f"cannot write {page}: there is no folder {page.parent}; make it first")
     predictor = Predictor(run, precision=precision)
     gallery = Gallery(predictor, threshold) if page else None
     images = unreadable = unsure = 0

@@ -296,5 +296,6 @@ def _verdict(survey: Survey, sums: npt.NDArray[Any]) -> list[str]:
     if blank:
         sentences.append(f"{blank:,} image{'s are' if blank > 1 else ' is'} blank.")
     if survey.dataset.unreadable:
-        sentences.append(f"{len(survey.dataset.unreadable):,} files cannot be read.")
+        files = "1 file" if len(survey.dataset.unreadable) == 1 else f"{len(survey.dataset.unreadable):,} files"
+        sentences.append(f"{files} cannot be read.")
     return sentences

@@ -119,7 +119,10 @@ def _load(path: Path, state: TrainingState) -> None:
                 values.setdefault(int(index), {})[key] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": values})
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise RunError(f"the checkpoint {path} is damaged or of another network: {error}") from error
+        raise RunError(
+            f"the checkpoint {path} is damaged or of another network ({error}); delete the folder {path.parent} "
+            "to begin the training anew"
+        ) from error
     if not all(math.isfinite(value) for value in (state.seconds, state.best_accuracy)):
         raise RunError(f"the checkpoint {path} is damaged: its progress is not a number")
 

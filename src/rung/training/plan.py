@@ -441,7 +441,7 @@ def build_model(recipe: Recipe, dataset: Dataset, device: torch.device, seed: in
     """A fresh classifier: weights from the seed, normalisation and whitening from the training split alone."""
     torch.manual_seed(seed)
     # Enough images for the statistics of pixels and patches; not so many that large ones fill the memory.
-    sampled = max(100, min(5000, 5_000_000 // dataset.train.images[0].size))
+    sampled = max(25, min(5000, 5_000_000 // dataset.train.images[0].size))
     sample = dataset.train.take(slice(0, None, max(1, len(dataset.train) // sampled)))
     network = recipe.network.build(dataset.image_size, dataset.channels, len(dataset.classes))
     normalisation = getattr(network, "normalisation", None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rung.diagnosis.evidence import Evidence
-from rung.diagnosis.finding import Finding, Remedy
-from rung.diagnosis.remedies import default_network
+from rung.diagnosis.finding import Finding
+from rung.diagnosis.remedies import other_network
 from rung.diagnosis.signals import majority, noise
 
 EXPLAINS: frozenset[str] = frozenset()
@@ -20,7 +20,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     val = evidence.val
     if val is None or len(val.labels) < 30 or val.accuracy > majority(val) - ERRORS * noise(val):
         return
-    settings = default_network(evidence)
     yield Finding(
         kind="below_majority",
         severity="serious",
@@ -29,7 +28,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             f"giving the "
             f"most frequent answer would get {majority(val):.1%}."
         ),
-        remedy=Remedy("Train again by rung's own recipe.", evidence.command(**settings), settings),
+        remedy=other_network(evidence, "Train again by rung's own recipe."),
         cost=majority(val) - val.accuracy,
         evidence={"val_accuracy": val.accuracy, "majority": majority(val)},
         reference="Holte, Very simple classification rules perform well on most commonly used datasets, 1993",

@@ -40,8 +40,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         kind="class_imbalance",
         severity="warning" if ratio >= SEVERE or behind > 0.1 else "note",
         statement=(
-            f"Class imbalance: {names[largest]} has {counts[largest]:,} images to learn from, {names[smallest]} "
-            f"{counts[smallest]:,}, {ratio:.0f} times fewer{tail}."
+            f"Class imbalance: {names[largest]} has {counts[largest]:,} training and validation images, "
+            f"{names[smallest]} {counts[smallest]:,}, {ratio:.0f} times fewer{tail}."
         ),
         remedy=Remedy(
             f"Collect more images of the small classes, and judge by the macro F1 and by each class's recall: the "

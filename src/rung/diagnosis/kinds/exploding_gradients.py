@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from rung.diagnosis.consequences import POOR_RESULT
 from rung.diagnosis.evidence import Evidence
-from rung.diagnosis.finding import Finding, Remedy
-from rung.diagnosis.remedies import default_network
+from rung.diagnosis.finding import Finding
+from rung.diagnosis.remedies import other_network
 from rung.diagnosis.signals import first_loss
 
 EXPLAINS: frozenset[str] = POOR_RESULT | {
@@ -29,7 +29,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     recordings, first = evidence.recordings, first_loss(evidence)
     if recordings is None or not (first > LOSS or math.isnan(first)) or not len(recordings.losses):
         return
-    settings = default_network(evidence)
     yield Finding(
         kind="exploding_gradients",
         severity="serious",
@@ -38,10 +37,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             f"because each "
             f"layer makes the signal larger than it came in."
         ),
-        remedy=Remedy(
-            "Start from smaller weights (He's initialisation) and normalise, as rung's own networks do.",
-            evidence.command(**settings),
-            settings,
+        remedy=other_network(
+            evidence, "Start from smaller weights (He's initialisation) and normalise, as rung's own networks do."
         ),
         cost=0.45,
         evidence={"first_loss": first if math.isfinite(first) else None, "chart": "gradients"},

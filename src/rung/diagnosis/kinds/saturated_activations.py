@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rung.diagnosis.consequences import POOR_RESULT
 from rung.diagnosis.evidence import Evidence
-from rung.diagnosis.finding import Finding, Remedy
-from rung.diagnosis.remedies import default_network
+from rung.diagnosis.finding import Finding
+from rung.diagnosis.remedies import other_network
 from rung.diagnosis.signals import saturated_share
 
 EXPLAINS: frozenset[str] = POOR_RESULT | {
@@ -27,7 +27,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     if recordings is None or not at_first > SHARE:
         return
     late = saturated_share(evidence)
-    settings = default_network(evidence)
     yield Finding(
         kind="saturated_activations",
         severity="serious",
@@ -35,10 +34,9 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             f"Saturated activations: {at_first:.0%} of a layer's outputs lay at the flat ends before the first step, "
             f"{late:.0%} at the end; hardly a gradient passes there."
         ),
-        remedy=Remedy(
+        remedy=other_network(
+            evidence,
             "Start from smaller weights, or use rectifiers and batch normalisation, as rung's own networks do.",
-            evidence.command(**settings),
-            settings,
         ),
         cost=0.35,
         evidence={"saturated_at_first": at_first, "saturated": late, "chart": "saturated"},

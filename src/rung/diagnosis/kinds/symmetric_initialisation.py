@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rung.diagnosis.consequences import POOR_RESULT
 from rung.diagnosis.evidence import Evidence
-from rung.diagnosis.finding import Finding, Remedy
-from rung.diagnosis.remedies import default_network
+from rung.diagnosis.finding import Finding
+from rung.diagnosis.remedies import other_network
 from rung.diagnosis.signals import likeness
 
 EXPLAINS: frozenset[str] = POOR_RESULT | {
@@ -30,7 +30,6 @@ def find(evidence: Evidence) -> Iterator[Finding]:
     alike = likeness(evidence)
     if not alike > LIKENESS:
         return
-    settings = default_network(evidence)
     yield Finding(
         kind="symmetric_initialisation",
         severity="serious",
@@ -38,11 +37,7 @@ def find(evidence: Evidence) -> Iterator[Finding]:
             f"Symmetric initialisation: before the first step, neighbouring channels of a layer are correlated by "
             f"{alike:.2f}, so all of them learn the same."
         ),
-        remedy=Remedy(
-            "Start from random weights (He's initialisation), as rung's own networks do.",
-            evidence.command(**settings),
-            settings,
-        ),
+        remedy=other_network(evidence, "Start from random weights (He's initialisation), as rung's own networks do."),
         cost=0.5,
         evidence={"likeness": alike},
         reference="Goodfellow, Bengio and Courville, Deep Learning, MIT Press 2016, section 8.4",

@@ -33,8 +33,8 @@ def find(evidence: Evidence) -> Iterator[Finding]:
         kind="too_few_images",
         severity="warning",
         statement=(
-            f"Too few images: three quarters of the {len(counts)} classes have {usual:.0f} images or fewer to learn "
-            f"from, the smallest {least}; with so few, accuracy is lost and its interval is wide."
+            f"Too few images: three quarters of the {len(counts)} classes have {usual:.0f} training and "
+            f"validation images or fewer, the smallest {least}; with so few, accuracy is lost and its interval is wide."
         ),
         remedy=Remedy(
             f"Collect more images: at least {USUAL} of each class, better some hundreds; or merge or drop the classes "
