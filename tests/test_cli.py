@@ -318,9 +318,25 @@ def test_errors_do_not_steer_the_terminal(call: Any) -> None:
     assert code == 1 and err.isprintable() is False and err[:-1].isprintable() and "]0;title" in err
 
 
+SCORES = {"accuracy_interval": (0, 1), "accuracy": 0.5, "test_images": 2, "macro_f1": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("f1", "told"),
+    [((0.5, 0.9, 0.0), "Best class b (F1 0.900), weakest a (F1 0.500)"), ((1.0, 1.0, 0.0), None)],
+)
+def test_the_weakest_class_has_images(
+    f1: tuple[float, ...], told: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"name": name, "f1": value, "support": name != "c"} for name, value in zip("abc", f1, strict=True)]
+    print_scores({**SCORES, "per_class": rows})
+    _, *more = capsys.readouterr().out.splitlines()
+    assert more == ([told] if told else [])
+
+
 def test_scores_do_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    scores = [{"name": EVIL, "f1": 0.5}, {"name": "dog", "f1": 0.6}]
-    print_scores({"accuracy_interval": (0, 1), "accuracy": 0.5, "test_images": 2, "macro_f1": 0.5, "per_class": scores})
+    scores = [{"name": EVIL, "f1": 0.5, "support": 1}, {"name": "dog", "f1": 0.6, "support": 1}]
+    print_scores({**SCORES, "per_class": scores})
     assert all(line.isprintable() for line in capsys.readouterr().out.splitlines())
 
 

@@ -179,3 +179,19 @@ def test_real_cifar10(monkeypatch: pytest.MonkeyPatch) -> None:
     again = load("cifar10")
     assert time.perf_counter() - start < 1
     assert again.fingerprint == dataset.fingerprint
+
+
+def test_a_closed_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = tmp_path / "cats"
+    closed.mkdir()
+    is_file, access = Path.is_file, os.access
+
+    def refusing(self: Path) -> bool:
+        if self.parent == closed:
+            raise PermissionError(13, "Permission denied", str(self))
+        return is_file(self)
+
+    monkeypatch.setattr(Path, "is_file", refusing)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != closed and access(path, mode))
+    with pytest.raises(DataError, match="cats may not be read; give yourself the right to"):
+        load(tmp_path)

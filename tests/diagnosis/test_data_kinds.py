@@ -170,7 +170,7 @@ def test_indistinct_classes(labels: np.ndarray) -> None:
 def test_class_imbalance(labels: np.ndarray) -> None:
     (finding,) = found("class_imbalance", look=look(counts=(1000, 400, 100)))
     assert finding.severity == "note"
-    assert "cat has 1,000 images to learn from, fox 100, 10 times fewer" in finding.statement
+    assert "cat has 1,000 training and validation images, fox 100, 10 times fewer" in finding.statement
     known = oof(labels, answers(np.where(labels == 2, 0, labels), 0.95))
     (finding,) = found("class_imbalance", look=look(counts=(1000, 400, 100)), out_of_fold=known)
     assert finding.severity == "warning"
@@ -193,7 +193,7 @@ def test_few_photographs_start_from_a_network_that_knows_such(installed: bool, m
 
 def test_too_few_images() -> None:
     (finding,) = found("too_few_images", look=look(counts=(30, 20, 40)))
-    assert "three quarters of the 3 classes have 35 images or fewer" in finding.statement
+    assert "three quarters of the 3 classes have 35 training and validation images or fewer" in finding.statement
     assert found("too_few_images", look=look(counts=(60, 50, 70))) == []
     # Of classes of very different sizes the imbalance tells.
     assert found("too_few_images", look=look(counts=(300, 4, 400))) == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rung.diagnosis import Evidence, Finding, Remedy, diagnose_run, examine
 from rung.diagnosis import diagnose as module
 from rung.diagnosis.kinds import NAMES, kinds
+from rung.diagnosis.remedies import more_time, other_network
 from rung.runs import RECORDINGS, Run
 from rung.training.recordings import Predicted, Recordings
 
@@ -95,3 +97,36 @@ def test_the_small_steps_of_fine_tuning_are_no_finding(monkeypatch: pytest.Monke
         for name in ("fast", "pretrained")
     ]
     assert names == [["learning_rate_too_low"], []]
+
+
+@pytest.mark.parametrize(
+    ("settings", "training", "factor", "seconds"),
+    [
+        ({"budget": 15.0}, 10.5, 1.0, 15.0),  # as it was
+        ({"budget": 15.0}, 10.5, 0.1, 5.55),  # its start, evaluation and report take what they take
+        ({"budget": 120.0}, 110.0, 3.0, 340.0),
+        ({"budget": 5.0, "rung": "naive"}, 5.0, 1.0, 9.0),  # of a ladder, where 5 s are the training's alone
+        ({"budget": 20.0}, None, 0.5, 12.0),
+    ],
+)
+def test_more_or_less_time_is_that_of_the_training(
+    settings: dict[str, Any], training: float | None, factor: float, seconds: float
+) -> None:
+    plan = {} if training is None else {"expected_seconds": {"training": training}}
+    assert more_time(Evidence(settings=settings, plan=plan), factor) == {"budget": seconds}
+
+
+def test_what_has_been_learnt_wants_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    vanishing = kinds()["vanishing_gradients"]
+    monkeypatch.setattr(vanishing, "first_over_last_gradient", lambda evidence: 0.001)
+    recordings = Recordings(layers=("a", "b", "c", "d", "e"))
+    for share, many in ((0.99, 0), (0.3, 1)):
+        monkeypatch.setattr(vanishing, "learnt", lambda evidence, share=share: share)
+        assert len(list(vanishing.find(Evidence(recordings=recordings)))) == many
+
+
+def test_the_words_of_a_remedy_fit_its_command() -> None:
+    own = other_network(Evidence(data="x", recipe={"network": {"name": "fast"}}), "Take rung's own.")
+    other = other_network(Evidence(data="x", settings={"rung": "naive"}), "Take rung's own.")
+    assert "lower learning rate" in own.text and "--rate-scale 0.3" in str(own.command)
+    assert other.text == "Take rung's own." and other.command == "rung train x"

@@ -6,6 +6,7 @@ import gzip
 import html
 import re
 import shutil
+import sys
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from rung.errors import DataError
 from rung.export import engine
 from rung.export.engine import web_engine
 from rung.export.exporting import export_run
-from rung.export.web import FOLDER, TARGET, packed
+from rung.export.web import FOLDER, TARGET, _page, packed
 from rung.progress import silent
 from rung.runs import Run
 
@@ -169,3 +170,10 @@ def test_packed_bytes_come_out_again() -> None:
 def test_the_card_tells_of_the_files_that_are_there(web_page: Path) -> None:
     card = (web_page.parent / "README.md").read_text(encoding="utf-8")
     assert "index.html" in card and "model.pt2" not in card
+
+
+def test_a_page_needs_nothing_of_a_server(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("rung.serving")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette", None)  # type: ignore[arg-type]
+    assert "drop" in _page(trained, {"engine": "", "binary": "", "model": ""})

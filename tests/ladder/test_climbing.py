@@ -67,6 +67,8 @@ def test_every_rung_is_a_run_of_its_own(finished: Climb) -> None:
         runs = finished.runs(step.name)
         assert len(runs) == step.seeds == (2 if step.name == "naive" else 1)
         assert all(run.status == "finished" and run.history for run in runs)
+        kinds = {finding["kind"] for run in runs for finding in run.read_json("findings.json")["findings"]}
+        assert "stopped_too_early" not in kinds  # which has been stopped by nobody
         assert step.val_interval[0] <= step.val_accuracy <= step.val_interval[1]
         assert step.gap == pytest.approx(step.train_accuracy - step.val_accuracy)
         assert step.test_accuracy is not None and step.verdict and step.parameters > 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from rung.models import network_config
 from rung.models.fast import ConvBlock, FastConfig, Whitening
@@ -155,3 +156,15 @@ def test_small_images_are_pooled_late_and_seldom(side: int, poolings: int) -> No
     pooled = [block.pool for block in network.blocks]
     assert sum(pooled) == poolings
     assert [i for i, pool in enumerate(pooled) if pool] == [0, 2, 4][3 - poolings :]
+
+
+def test_large_patches_are_looked_at_coarsely() -> None:
+    # Smooth, as photographs are.
+    small = torch.randn(40, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    images = F.interpolate(small, size=(256, 256), mode="bicubic")
+    stem = Whitening(3, 65, 64, filters=24)
+    stem.initialise(images)
+    outputs = stem(images)[:, :24].transpose(0, 1).flatten(1)
+    # The first components vary most, and are seen best from afar.
+    assert (outputs[:8].std(1) - 1).abs().max() < 0.4
+    assert stem.weight.isfinite().all() and stem.weight.shape == (48, 3, 65, 65)

@@ -100,3 +100,18 @@ def test_altered_settings_are_a_damaged_run(settings: Any, tmp_path: Path) -> No
     run = Run.create(tmp_path, "x", {"status": "running", "settings": settings})
     with pytest.raises(RunError, match=r"run\.json has no complete settings"):
         settings_of(run)
+
+
+def test_data_is_found_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    known = {"budget": 60, "epochs": None, "seed": 0, "image_size": None, "device": "auto"}
+
+    def place(data: str | Path) -> str:
+        return check_settings(data=data, precision=None, threads=None, max_memory=None, **known).data  # type: ignore[arg-type]
+
+    assert place("photos") == place(Path("photos")) == place("./photos") == str(tmp_path / "photos")
+    assert place("digits") == "digits" and place("nowhere") == "nowhere"
+    (tmp_path / "digits").mkdir()
+    assert place("digits") == "digits"
+    assert place(Path("digits")) == place("./digits") == str(tmp_path / "digits")

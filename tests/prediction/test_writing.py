@@ -103,6 +103,9 @@ def test_the_ending_tells_the_format() -> None:
         chosen_format("xml", None)
     with pytest.raises(UsageError, match="--output"):
         chosen_format("parquet", None)
+    assert chosen_format(None, Path("a.txt")) == chosen_format(None, Path("a")) == "table"
+    with pytest.raises(UsageError, match=r"ends in \.xlsx, which is no format .* \.csv, .* --format table"):
+        chosen_format(None, Path("a.xlsx"))
 
 
 def test_nothing_at_all(run: Run, tmp_path: Path) -> None:
@@ -115,6 +118,9 @@ def test_wrong_usage(run: Run, fruit: Path) -> None:
         write_predictions(run, [fruit], top=0)
     with pytest.raises(UsageError, match="threshold"):
         write_predictions(run, [fruit], threshold=50)
+    with pytest.raises(RunError, match="there is no folder"):
+        write_predictions(run, [fruit], html=fruit / "nowhere" / "page.html", output=fruit / "a.csv")
+    assert not (fruit / "a.csv").exists()
 
 
 def test_a_gallery_keeps_some_hundreds(

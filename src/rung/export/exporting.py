@@ -170,7 +170,7 @@ def export_run(
             change = _change(expected, found, dataset.test.labels)
         size = _publish(temporary, path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+        raise RunError(f"cannot write {path}: {error.strerror or error}; choose another place with --out") from error
     finally:
         _remove(temporary)
     recorded = _recorded(run, found) if dataset else None

@@ -124,9 +124,10 @@ def check_settings(
     seconds = None if epochs is not None else parse_duration(DEFAULT_BUDGET if budget is None else budget)
     place = os.fspath(data)
     if place and not (isinstance(data, str) and place in KNOWN):
-        # A run finds its data from everywhere. What is not there is named as it was given.
+        # A run finds its data from everywhere. What is not there is named as it was given; a Path is never a name.
         path = Path(place).expanduser()
-        place = str(path.absolute()) if path.exists() else place
+        there = path.exists()
+        place = str(path.absolute()) if there or (place in KNOWN) else place
     listed = os.fspath(exclude) if isinstance(exclude, str | os.PathLike) else tuple(exclude or ()) or None
     if rounds is not None and not (len(rounds) and all(0 < rate <= 1 for rate in rounds)):
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")
