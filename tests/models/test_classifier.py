@@ -145,3 +145,17 @@ def test_a_network_that_cannot_get_ready_leaves_the_model_as_it_was() -> None:
     with pytest.raises(ZeroDivisionError):
         predict(model, ArrayPixels(np.zeros((3, 2, 2, 1), np.uint8)), views=1)
     assert model.training and model.views == 2
+
+
+def test_large_images_are_predicted_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Counting(nn.Flatten):
+        def forward(self, input: Tensor) -> Tensor:
+            seen.append(len(input))
+            return super().forward(input)
+
+    monkeypatch.setattr("rung.models.classifier.MOST_PIXELS", 90)
+    model = Classifier(Counting(), [0.0], [1.0], views=1)
+    assert predict(model, ArrayPixels(np.zeros((20, 3, 3, 1), np.uint8))).shape == (20, 9)
+    assert seen == [10, 10]

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 
 from rung.memory import keeping_freed_memory
 
+# Numbers of pixels that are predicted together, at most: 250 images of 224×224 in colour. Larger ones fill the memory.
+MOST_PIXELS = 250 * 224 * 224 * 3
+
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -124,13 +127,13 @@ def predict(
         model: left in the mode, training or evaluation, that it was in.
         images: a split, for example.
         precision: of the arithmetic, ``"float32"`` or ``"bfloat16"``.
-        batch_size: images at a time; by default :func:`images_at_once`.
+        batch_size: images at a time; by default :func:`images_at_once`, and fewer where they are large.
         views: instead of the model's own.
         progress: told the number of images done after each batch.
     """
     was_training, own_views = model.training, model.views
     device = model.mean.device
-    batch_size = batch_size or images_at_once(model.network, device)
+    batch_size = batch_size or _fitting(images_at_once(model.network, device), images)
     try:
         model.eval()
         model.views = views or own_views
@@ -155,6 +158,10 @@ def predict(
 def images_at_once(network: nn.Module, device: torch.device) -> int:
     """How many images to predict together: 250, or on a CPU what the network has found better there."""
     return int(getattr(network, "images_at_once", 250)) if device.type == "cpu" else 250
+
+
+def _fitting(at_once: int, images: Pixels) -> int:
+    return min(at_once, max(8, MOST_PIXELS // images.take(slice(0, 1)).size)) if len(images) else at_once
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
