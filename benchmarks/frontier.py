@@ -32,6 +32,7 @@ from rung.data.probe import probe
 from rung.models import network_config
 from rung.models.classifier import predict
 from rung.models.fast import FastConfig
+from rung.torch_state import own_torch_state
 from rung.training.clocks import StepClock
 from rung.training.device import choose_device, measure_machine
 from rung.training.frontier import Frontier
@@ -99,6 +100,7 @@ def load(data: str, images: int | None) -> Dataset:
     return replace(dataset, train=dataset.train.subset(keep))
 
 
+@own_torch_state()
 def train_once(dataset: Dataset, recipe: Recipe, epochs: float, seed: int) -> dict[str, Any]:
     """Train for a number of epochs and measure on the validation split with 1, 2 and 6 views."""
     device = choose_device()
