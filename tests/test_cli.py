@@ -451,3 +451,11 @@ def test_whoever_reads_the_output_may_leave(tmp_path: Path) -> None:
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait(timeout=30)
+
+
+def test_nothing_that_could_be_read_is_a_failure(call: Any, trained: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"")
+    code, out, err = call("predict", trained.path, "bad.png", "gone.png", "-q")
+    assert code == 1 and "none of the 2 files could be read" in err and out.count("unreadable") == 2
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "good.png")
+    assert call("predict", trained.path, "bad.png", "good.png", "-q")[0] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -71,13 +72,47 @@ def test_an_error_leaves_nothing_behind() -> None:
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, torch.float32)
 
 
+@pytest.mark.parametrize("chosen", ["highest", "high", "medium"])
+def test_a_notebooks_precision_of_products_does_not_matter(chosen: str) -> None:
+    expected = weights(fitted())
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(chosen)
+    try:
+        assert weights(fitted()) == expected
+        assert torch.get_float32_matmul_precision() == chosen
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch is older")
 def test_tf32_is_for_the_time_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     products = torch.backends.cuda.matmul
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    before = products.allow_tf32
-    with own_torch_state():
-        assert products.allow_tf32
+    for before in ("none", "ieee", "tf32"):
+        products.fp32_precision = before
         with own_torch_state():
-            pass
-        assert products.allow_tf32
-    assert products.allow_tf32 == before
+            assert products.fp32_precision == "tf32"
+            with own_torch_state():
+                pass
+            assert products.fp32_precision == "tf32"
+        assert products.fp32_precision == before
+    products.fp32_precision = "none"
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_last_of_several_threads_gives_back() -> None:
+    first_is_in, first_may_go = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with own_torch_state():
+            first_is_in.set()
+            first_may_go.wait(30)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    first_is_in.wait(30)
+    with own_torch_state():
+        first_may_go.set()
+        thread.join()
+        assert torch.get_default_dtype() == torch.float32
+    assert torch.get_default_dtype() == torch.float64

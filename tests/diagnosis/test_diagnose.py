@@ -107,6 +107,8 @@ def test_the_small_steps_of_fine_tuning_are_no_finding(monkeypatch: pytest.Monke
         ({"budget": 120.0}, 110.0, 3.0, 340.0),
         ({"budget": 5.0, "rung": "naive"}, 5.0, 1.0, 9.0),  # of a ladder, where 5 s are the training's alone
         ({"budget": 20.0}, None, 0.5, 12.0),
+        ({"budget": 3.0}, 2.0, 0.5, 2.0),
+        ({"budget": 20.0}, 0.0, 3.0, 20.0),
     ],
 )
 def test_more_or_less_time_is_that_of_the_training(
@@ -130,3 +132,9 @@ def test_the_words_of_a_remedy_fit_its_command() -> None:
     other = other_network(Evidence(data="x", settings={"rung": "naive"}), "Take rung's own.")
     assert "lower learning rate" in own.text and "--rate-scale 0.3" in str(own.command)
     assert other.text == "Take rung's own." and other.command == "rung train x"
+
+
+def test_a_plan_that_ends_early_does_not_need_what_it_leaves() -> None:
+    seconds = {"start": 3.0, "training": 60.0, "evaluation": 6.0, "report": 1.0}
+    evidence = Evidence(settings={"budget": 600.0}, plan={"expected_seconds": seconds, "ends_early": True})
+    assert more_time(evidence, 0.5) == {"budget": 40.0}

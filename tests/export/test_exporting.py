@@ -102,6 +102,16 @@ def test_a_folder_export_lists_what_it_writes_and_replaces_it(run: Run, tmp_path
         assert {file.name for file in made.path.iterdir()} == set(target("torch").contents)
 
 
+def test_a_link_is_replaced_not_followed(run: Run, tmp_path: Path) -> None:
+    link = tmp_path / "model.onnx"
+    try:
+        link.symlink_to(tmp_path / "gone" / "model.onnx")
+    except OSError:
+        pytest.skip("links cannot be made here")
+    assert export_run(run, "onnx", out=link).path == link
+    assert link.is_file() and not link.is_symlink()
+
+
 def test_the_folder_that_one_is_in(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -16,8 +16,9 @@ import torch
 
 pytest.importorskip("tensorflow", exc_type=ImportError)
 
+from rung.errors import UsageError
 from rung.export.exporting import export_run
-from rung.export.keras import ABOUT, answers, keras_model
+from rung.export.keras import ABOUT, _keras, answers, keras_model
 from rung.models import NetworkConfig
 from rung.models.classifier import Classifier
 from rung.runs import Run
@@ -53,3 +54,16 @@ assert {layer.__module__.split(".")[0] for layer in model.layers} == {"keras"}
 """
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
     subprocess.run([sys.executable, "-c", program], cwd=made.path.parent, check=True, env=environment)
+
+
+def test_the_environment_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    _keras.__wrapped__()
+    assert not {"TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND"} & set(os.environ)
+
+
+def test_an_engine_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "keras", None)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="Keras cannot start its engine"):
+        _keras.__wrapped__()

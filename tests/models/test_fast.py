@@ -168,3 +168,11 @@ def test_large_patches_are_looked_at_coarsely() -> None:
     # The first components vary most, and are seen best from afar.
     assert (outputs[:8].std(1) - 1).abs().max() < 0.4
     assert stem.weight.isfinite().all() and stem.weight.shape == (48, 3, 65, 65)
+
+
+@pytest.mark.parametrize("size", [2, 17, 18, 35, 64])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_no_more_filters_than_a_coarse_patch_has_numbers(size: int, channels: int) -> None:
+    stem = Whitening(channels, size, size, filters=1000)
+    stem.initialise(torch.randn(3, channels, 131, 140))
+    assert stem.weight.isfinite().all() and len(stem.weight) <= 2 * channels * 17**2

@@ -106,6 +106,11 @@ def test_unusual_calls_are_refused(call: Callable[[torch.Tensor], torch.Tensor])
         operations(Unusual())
 
 
+def test_single_numbers_may_be_changed_before_they_are_flattened() -> None:
+    layers = nn.AdaptiveAvgPool2d(1), nn.Identity(), nn.Dropout(0.5), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)
+    assert kinds(nn.Sequential(*layers)) == ["mean", "relu", "flatten", "dense"]
+
+
 def test_a_pooling_of_all_positions_is_known_before_a_flattening() -> None:
     assert kinds(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))) == ["mean", "flatten", "dense"]
 

@@ -174,7 +174,8 @@ def test_the_command(weak, strong, capsys, tmp_path):
     page = tmp_path / "page.html"
     command([weak.path, strong.path], html=page)
     said = capsys.readouterr().out
-    assert "points more accurate than “weak”" in said and "McNemar" in said and str(page) in said
+    assert "points more accurate than “weak”" in said and "McNemar's p below 0.001;" in said and str(page) in said
+    assert "gains most" in said and "gains least" in said and "loses most" not in said
     command([weak.path, strong.path], html=None, as_json=True)
     values = json.loads(capsys.readouterr().out)
     assert values["images"] == IMAGES

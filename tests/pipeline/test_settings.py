@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rung.errors import RunError, UsageError
+from rung.data import find_source
+from rung.errors import DataError, RunError, UsageError
 from rung.pipeline.settings import Settings, check_settings, settings_of
 from rung.runs import Run
 
@@ -115,3 +116,12 @@ def test_data_is_found_from_every_folder(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "digits").mkdir()
     assert place("digits") == "digits"
     assert place(Path("digits")) == place("./digits") == str(tmp_path / "digits")
+
+
+@pytest.mark.parametrize("data", ["x" * 5000, "~nobodyatall/x"])
+def test_a_path_that_cannot_be_looked_for_is_one_sentence(data: str) -> None:
+    known = {"budget": 60, "epochs": None, "seed": 0, "image_size": None, "device": "auto"}
+    checked = check_settings(data=data, precision=None, threads=None, max_memory=None, **known)  # type: ignore[arg-type]
+    assert checked.data == data
+    with pytest.raises(DataError, match="cannot be looked for"):
+        find_source(data)

@@ -25,6 +25,8 @@ from rung.training.session import DisplayObserver
 class LateClock:
     """All the time was gone before the first image, or some of it when the second batch is asked for."""
 
+    paused = 0.0
+
     def __init__(self, *progress: float) -> None:
         self._progress = list(progress)
 

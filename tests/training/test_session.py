@@ -60,6 +60,14 @@ def test_from_data_to_weights(dataset: Dataset, machine: Machine, recipe: Recipe
     assert display.steps[0] == pytest.approx(1 / 7)
 
 
+def test_pauses_are_not_counted_as_training(dataset: Dataset, recipe: Recipe) -> None:
+    state, clock = new_state(recipe, dataset, torch.device("cpu"), 0), StepClock(2)
+    clock.paused = 1000.0
+    given = {"epochs": 0.3, "seconds": None, "seed": 0, "precision": "float32", "observer": DisplayObserver()}
+    train(state, dataset, recipe, clock, **given)
+    assert -1000 < state.seconds < -900  # not one of them has been
+
+
 def test_less_than_a_step_is_a_step(dataset: Dataset, recipe: Recipe) -> None:
     assert total_steps(dataset, recipe, 1e-6) == 1
 

@@ -106,8 +106,13 @@ def _locate(data: str | os.PathLike[str], cache: Cache, progress: Progress) -> t
         raise DataError(f"no data was given; use a path or one of {', '.join(KNOWN)}")
     known = KNOWN.get(text) if isinstance(data, str) else None
     if known is None:
-        path = Path(text).expanduser()
-        if not path.exists():
+        try:
+            path = Path(text).expanduser()
+            there = path.exists()
+        except (OSError, RuntimeError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{text[:200]} cannot be looked for: {reason}; check the path and your rights") from error
+        if not there:
             raise DataError(f"there is no file or folder {text}, and no data set of that name{_meant(text)}")
         return _short(path), str(path), open_path(path)
     root = os.environ.get("RUNG_DATA")

@@ -7,7 +7,7 @@ from typing import Any
 from rung.diagnosis.evidence import Evidence
 from rung.diagnosis.finding import Remedy
 
-# Seconds of a command that are no training, at least: its start, the evaluation and the report.
+# Seconds of a command that are no training: its start, the evaluation and the report, where nothing else is known.
 AROUND = 4.0
 
 
@@ -18,10 +18,11 @@ def more_time(evidence: Evidence, factor: float) -> dict[str, Any]:
         return {"epochs": float(f"{float(epochs) * factor:.3g}")}
     if not budget:
         return {}
-    planned = evidence.plan.get("expected_seconds") or {}
-    # On a ladder, the budget of a run is that of its training alone.
-    training = min(float(budget), float(planned.get("training") or max(0.0, float(budget) - AROUND)))
-    around = max(AROUND, float(budget) - training)
+    planned = dict(evidence.plan.get("expected_seconds") or {})
+    training = min(float(budget), float(planned.pop("training", max(0.0, float(budget) - AROUND))))
+    # On a ladder, the budget of a run is that of its training alone. And where a plan ends early, some is left over.
+    around = sum(planned.values()) if evidence.plan.get("ends_early") else float(budget) - training
+    around = around or AROUND
     return {"budget": float(f"{around + factor * training:.3g}")}
 
 

@@ -1,7 +1,8 @@
 """ONNX Runtime Web: what computes in the page of ``--to web``.
 
 Wheels of rung bring it along (``setup.py``). Elsewhere it is taken from the npm registry when the first page is
-written, and kept in the cache. Wherever it comes from, it is checked by the digest that npm publishes for this version.
+written, and kept in the cache. An archive, wherever it comes from, is checked by the digest that npm publishes for this
+version.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def web_engine(progress: Progress) -> Engine:
     if all((bundled / name).is_file() for name in names):
         return Engine(*((bundled / name).read_bytes() for name in names))
     archive = _place(progress) / _ARCHIVE.file
-    content = archive.read_bytes()
+    try:
+        content = archive.read_bytes()
+    except OSError as error:
+        raise DataError(f"{archive} cannot be read: {error.strerror or error}") from error
     if hashlib.new(_ARCHIVE.algorithm, content).hexdigest() != _ARCHIVE.digest:
         raise DataError(f"{archive} is damaged, or another file; remove it, and it is fetched again")
     with tarfile.open(fileobj=io.BytesIO(content)) as inside:

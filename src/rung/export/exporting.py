@@ -143,7 +143,7 @@ def export_run(
             raise
         note = f"The test images are not there any more ({error}), so this was checked on generated images."
     images: Pixels = dataset.test if dataset else _generated(run)
-    beside = path.resolve()  # "." has no name
+    beside = Path(os.path.abspath(path))  # noqa: PTH100 ("." has no name, and what a link leads to may be elsewhere)
     temporary = beside.with_name(f".{beside.name}.{secrets.token_hex(8)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

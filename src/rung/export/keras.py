@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from rung.errors import RungError
+from rung.errors import RungError, UsageError
 from rung.export.onnx import metadata
 from rung.export.target import Answers, Target
 from rung.models.classifier import Classifier, view_weights
@@ -35,6 +35,8 @@ def _keras() -> Any:
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = told or "3"
     try:
         import keras
+    except ImportError as error:
+        raise UsageError(f"Keras cannot start its engine ({error}); KERAS_BACKEND=tensorflow chooses one") from error
     finally:
         if told is None:
             del os.environ["TF_CPP_MIN_LOG_LEVEL"]

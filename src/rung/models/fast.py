@@ -77,6 +77,11 @@ class FastConfig:
         return f"fast {stages} ({stem} {self.stem_size}×{self.stem_size}, stride {self.stem_stride}{more})"
 
 
+def _coarser(size: int) -> int:
+    """How many pixels a side of a patch are looked at as one."""
+    return math.ceil(size / FINE)
+
+
 class Whitening(nn.Conv2d):
     """A frozen convolution whose outputs are uncorrelated and of equal variance on the training images.
 
@@ -86,14 +91,14 @@ class Whitening(nn.Conv2d):
     """
 
     def __init__(self, channels: int, size: int, stride: int, filters: int) -> None:
-        filters = min(filters, channels * size * size)
+        filters = min(filters, channels * (size // _coarser(size)) ** 2)
         super().__init__(channels, 2 * filters, size, stride, bias=False)
         self.weight.requires_grad_(False)
 
     @torch.no_grad()
     def initialise(self, images_NCHW: Tensor, floor: float = 5e-4) -> None:
         """Set the filters from normalised training images; ``floor`` is added to the variances."""
-        coarser = math.ceil(self.kernel_size[0] / FINE)
+        coarser = _coarser(self.kernel_size[0])
         if coarser > 1:
             images_NCHW = F.avg_pool2d(images_NCHW, coarser)
         size = self.kernel_size[0] // coarser

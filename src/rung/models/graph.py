@@ -140,7 +140,10 @@ def _translate(node: torch.fx.Node, modules: dict[str, nn.Module], names: dict[s
 
 def _is_flattening(node: torch.fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op == "call_module":
-        return isinstance(modules[str(node.target)], nn.Flatten)
+        layer = modules[str(node.target)]
+        if isinstance(layer, nn.Dropout | nn.Dropout2d | nn.Identity | nn.ReLU | nn.ReLU6):
+            return all(_is_flattening(user, modules) for user in node.users)
+        return isinstance(layer, nn.Flatten)
     return node.target in ("flatten", torch.flatten)
 
 

@@ -15,6 +15,7 @@ from rung.errors import RunError, RungError
 from rung.pipeline.settings import Settings, check_settings
 from rung.progress import SilentDisplay, TrainingDisplay
 from rung.runs import EVALUATION, Run
+from rung.torch_state import own_torch_state
 
 if TYPE_CHECKING:
     from rung.diagnosis import Finding
@@ -168,6 +169,7 @@ def _accuracy(run: Run) -> float:
     return recordings.val.accuracy if recordings is not None and recordings.val is not None else 0.0
 
 
+@own_torch_state()
 def _finish(
     run: Run, settings: Settings, folder: Path, story: list[dict[str, Any]], display: TrainingDisplay, started: float
 ) -> None:
@@ -177,8 +179,10 @@ def _finish(
     from rung.report import build_report
     from rung.storage import write_atomically
     from rung.training.device import choose_device
+    from rung.training.threads import set_threads
     from rung.training.weights import load_classifier
 
+    set_threads(settings.threads)
     run.update(fixes=story)
     dataset, recordings = dataset_of(run), run.recordings
     assert recordings is not None and recordings.train is not None and recordings.val is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -125,9 +126,9 @@ def check_settings(
     place = os.fspath(data)
     if place and not (isinstance(data, str) and place in KNOWN):
         # A run finds its data from everywhere. What is not there is named as it was given; a Path is never a name.
-        path = Path(place).expanduser()
-        there = path.exists()
-        place = str(path.absolute()) if there or (place in KNOWN) else place
+        with suppress(OSError, RuntimeError):  # Who looks for it will say what is wrong with it.
+            path = Path(place).expanduser()
+            place = str(path.absolute()) if place in KNOWN or path.exists() else place
     listed = os.fspath(exclude) if isinstance(exclude, str | os.PathLike) else tuple(exclude or ()) or None
     if rounds is not None and not (len(rounds) and all(0 < rate <= 1 for rate in rounds)):
         raise UsageError("the rounds must be learning rates above 0 and at most 1, such as 1e-3,1e-4,1e-5")

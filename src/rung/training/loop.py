@@ -224,14 +224,14 @@ def fit(
             window.read()
         if window.steps:
             state.loss, state.accuracy, state.images_per_second = window.loss, window.accuracy, window.images_per_second
-        state.seconds = time.monotonic() - started
+        state.seconds = time.monotonic() - started - clock.paused
         if window.is_lost:
             _retreat(state, recipe)
             step, state.window = new_step(), Window()
         elif state.step % steps_per_row == 0:
             _add_row(state, batches.steps_per_epoch, recipe, progress, validation, precision)
             state.window = Window()
-            state.seconds = time.monotonic() - started
+            state.seconds = time.monotonic() - started - clock.paused
             # A network can die with a finite loss: only its running statistics overflow.
             if not state.is_finite():
                 _retreat(state, recipe)
