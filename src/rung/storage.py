@@ -25,7 +25,7 @@ RETRIES, RETRY_SECONDS = 20, 0.1
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one instant.
+    """Replace ``path`` by ``content`` in one instant; what is no file, such as a pipe, is written to as it is.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written to.
@@ -33,6 +33,9 @@ def write_atomically(path: Path, content: bytes) -> None:
     # Not tempfile, whose files only their owner may read: a report is there to be shown.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        if is_device(path):
+            path.write_bytes(content)
+            return
         try:
             with temporary.open("xb") as stream:
                 stream.write(content)
@@ -44,6 +47,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise RunError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def is_device(path: Path) -> bool:
+    """Whether there is a device or a pipe: nothing to be replaced by a file, as who may do everything could."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _rename(temporary: Path, path: Path) -> None:

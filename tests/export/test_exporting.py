@@ -102,6 +102,13 @@ def test_a_folder_export_lists_what_it_writes_and_replaces_it(run: Run, tmp_path
         assert {file.name for file in made.path.iterdir()} == set(target("torch").contents)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_refused(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(UsageError, match="is no file"):
+        export_run(run, "onnx", out=tmp_path / "pipe.onnx")
+
+
 def test_a_link_is_replaced_not_followed(run: Run, tmp_path: Path) -> None:
     link = tmp_path / "model.onnx"
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,14 @@ def test_a_gallery_of_nothing_readable(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"")
     write_predictions(run, [tmp_path], html=tmp_path / "gallery.html", output=tmp_path / "a.csv")
     assert "Could not be read" in (tmp_path / "gallery.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_answers_go_into_a_pipe_which_stays_one(run: Run, fruit: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+        write_predictions(run, [fruit], form="csv", output=pipe)
+        assert read.result(30).count("\n") > 3
+    assert pipe.is_fifo()

@@ -19,6 +19,7 @@ from rung.export.target import Answers, target
 from rung.models.classifier import ArrayPixels, Pixels, predict
 from rung.progress import Progress, silent
 from rung.runs import PREDICTIONS, Run
+from rung.storage import is_device
 from rung.torch_state import own_torch_state
 
 SAME_LABELS = 0.999
@@ -131,6 +132,8 @@ def export_run(
     path = usual if out is None else Path(out)
     if path.suffix != Path(chosen.file).suffix:
         raise UsageError(f"--to {to} writes {_described(chosen.file)}, which {path.name} is not; change --out")
+    if is_device(path):
+        raise UsageError(f"{path} is no file; choose another place with --out")
     if path.is_dir() and not _takes(path, chosen.contents):
         raise UsageError(f"{path} is a folder with other things in it; choose another with --out")
     model = load_classifier(run)

@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from rung.data.lists import escape
 from rung.errors import RunError, UsageError
 from rung.prediction.predicting import Prediction, shown
+from rung.storage import is_device
 from rung.terminal import harmless
 
 _ROWS = 4096  # of a row group of Parquet
@@ -192,19 +193,23 @@ def opened(kind: str, output: Path | None, classes: tuple[str, ...], top: int, t
         yield writer
         writer.close()
         return
-    temporary = output.with_name(f".{output.name}.{secrets.token_hex(8)}")
+    direct = is_device(output)
+    place = output if direct else output.with_name(f".{output.name}.{secrets.token_hex(8)}")
+    how = "w" if direct else "x"
     try:
         # A byte order mark is what makes Excel read UTF-8 as such.
         encoding = "utf-8-sig" if kind == "csv" else "utf-8"
-        with temporary.open("xb") if made.binary else temporary.open("x", encoding=encoding, newline="") as out:
+        with place.open(f"{how}b") if made.binary else place.open(how, encoding=encoding, newline="") as out:
             writer = made(out, classes, top, threshold)
             yield writer
             writer.close()
-        temporary.replace(output)
+        if not direct:
+            place.replace(output)
     except OSError as error:
         raise RunError(f"cannot write {output}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not direct:
+            place.unlink(missing_ok=True)
 
 
 def _standard_output() -> TextIO:
