@@ -155,7 +155,7 @@ def test_large_images_are_predicted_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
             seen.append(len(input))
             return super().forward(input)
 
-    monkeypatch.setattr("rung.models.classifier.MOST_PIXELS", 90)
+    monkeypatch.setattr("rung.models.classifier.MOST_NUMBERS", 90)
     model = Classifier(Counting(), [0.0], [1.0], views=1)
     assert predict(model, ArrayPixels(np.zeros((20, 3, 3, 1), np.uint8))).shape == (20, 9)
     assert seen == [10, 10]

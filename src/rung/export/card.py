@@ -69,12 +69,8 @@ def _data(data: dict[str, Any]) -> str:
     counts = ", ".join(f"{count:,} {name}" for name, count in images.items())
     lines = [f"{plain(data['name'])}: {counts} images.", *(f"- {plain(note)}" for note in data.get("notes", ()))]
     if data.get("unreadable"):
-        files = (
-            "1 unreadable file was"
-            if len(data["unreadable"]) == 1
-            else f"{len(data['unreadable'])} unreadable files were"
-        )
-        lines.append(f"- {files} left out.")
+        count = len(data["unreadable"])
+        lines.append(f"- {count:,} unreadable file{'s were' if count > 1 else ' was'} left out.")
     return "\n".join([lines[0], "", *lines[1:], f"- Fingerprint: `{data['fingerprint'][:64]}`"])
 
 

@@ -13,8 +13,9 @@ from torch.nn import functional as F
 
 from rung.memory import keeping_freed_memory
 
-# Numbers of pixels that are predicted together, at most: 250 images of 224×224 in colour. Larger ones fill the memory.
-MOST_PIXELS = 250 * 224 * 224 * 3
+# Numbers, one for each pixel and colour, that are predicted together, at most: 250 images of 224×224 in colour. Larger
+# images fill the memory.
+MOST_NUMBERS = 250 * 224 * 224 * 3
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -161,7 +162,7 @@ def images_at_once(network: nn.Module, device: torch.device) -> int:
 
 
 def _fitting(at_once: int, images: Pixels) -> int:
-    return min(at_once, max(8, MOST_PIXELS // images.take(slice(0, 1)).size)) if len(images) else at_once
+    return min(at_once, max(8, MOST_NUMBERS // images.take(slice(0, 1)).size)) if len(images) else at_once
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -58,12 +58,8 @@ def data_lines(dataset: Dataset) -> list[str]:
         f"{len(dataset.classes)} classes, {width}×{height} {colour}"
     ]
     if dataset.unreadable:
-        files = (
-            "1 unreadable file is"
-            if len(dataset.unreadable) == 1
-            else f"{len(dataset.unreadable):,} unreadable files are"
-        )
-        lines.append(f"  {files} left out; run.json lists them")
+        count = len(dataset.unreadable)
+        lines.append(f"  {count:,} unreadable file{'s are' if count > 1 else ' is'} left out; run.json lists them")
     return lines
 
 

@@ -296,6 +296,6 @@ def _verdict(survey: Survey, sums: npt.NDArray[Any]) -> list[str]:
     if blank:
         sentences.append(f"{blank:,} image{'s are' if blank > 1 else ' is'} blank.")
     if survey.dataset.unreadable:
-        files = "1 file" if len(survey.dataset.unreadable) == 1 else f"{len(survey.dataset.unreadable):,} files"
-        sentences.append(f"{files} cannot be read.")
+        count = len(survey.dataset.unreadable)
+        sentences.append(f"{count:,} file{'s' if count > 1 else ''} cannot be read.")
     return sentences
